@@ -1,0 +1,110 @@
+"""The command group: `livertumor COMMAND`; errors become one sentence, a hint and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from livertumor_cli.errors import BackendError, LiverTumorError
+
+EXIT_INTERRUPTED = 130
+
+COMMANDS: dict[str, str] = {
+    "segment": "Segment liver, tumors and vessels in one scan.",
+    "demo": "Make a phantom scan, segment it and compare with the truth.",
+    "inspect": "Show what the program reads from a scan, or why it refuses it.",
+    "models": "List, show and verify the installed recipes and weights.",
+    "doctor": "Check the installation: engines, devices, weights.",
+    "evaluate": "Compare masks with reference masks.",
+    "train": "Train a stage of a recipe (needs the extra 'train').",
+    "export": "Turn a checkpoint into checked ONNX (needs the extra 'export').",
+}
+"""One file per command in this folder; the short texts stand here so that `--help` imports none."""
+
+
+class CommandGroup(click.Group):
+    """A group that imports a command's file only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"livertumor_cli.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"livertumor {version('livertumor')}")
+        ctx.exit()
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and leave.",
+)
+@click.option("--verbose", "-v", is_flag=True, help="Log what the program decides, on stderr.")
+def app(verbose: bool) -> None:
+    """Liver, liver tumors and intrahepatic vessels from a contrast-enhanced abdominal CT.
+
+    Research use only: not a medical device, not for diagnosis.
+
+    Exit codes: 0 done (also when no tumor was found), 1 other error, 2 usage, 3 input, 4 model,
+    5 device or engine, 6 output, 7 batch finished with failed cases, 130 interrupted.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.ERROR,
+        format="%(name)s: %(message)s",
+    )
+
+
+def report_error(error: LiverTumorError) -> int:
+    """Print an error and its hint on stderr; returns the exit code."""
+    click.echo(f"Error: {error.message}", err=True)
+    if error.hint:
+        click.echo(f"Hint: {error.hint}", err=True)
+    return error.exit_code
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = app.main(args=arguments, prog_name="livertumor", standalone_mode=False)
+    except LiverTumorError as error:
+        return report_error(error)
+    except MemoryError:
+        return report_error(
+            BackendError("the machine ran out of memory.", hint="Close other programs, then retry.")
+        )
+    except click.exceptions.Abort:
+        click.echo("Interrupted; nothing was written.", err=True)
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,73 @@
+"""What passes between the layers: an image in HU, a label map, and where each came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from livertumor_cli.arrays import HuArray, InstanceArray, LabelArray
+from livertumor_cli.geometry import Geometry
+
+AIR_HU = -1024
+"""Lowest value kept: padding below it (-2000, -3024) is no tissue and would only distort statistics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a volume was read from.
+
+    Attributes:
+        path: File or folder as the user gave it.
+        kind: "nifti", "mha", "nrrd", "dicom", "zip" or "phantom".
+        series_uid: DICOM SeriesInstanceUID, empty for other formats.
+        sop_instance_uids: One per z index for DICOM, else empty.
+        notes: Sentences on what the reader had to decide (forms disagree, padding clipped).
+    """
+
+    path: Path
+    kind: str
+    series_uid: str = ""
+    sop_instance_uids: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A CT in Hounsfield units.
+
+    Attributes:
+        hu: Shape (z, y, x), int16 or float32.
+        geometry: The grid, of the same shape.
+        source: Where it came from.
+
+    Raises:
+        ValueError: If array and grid differ in shape.
+    """
+
+    hu: HuArray
+    geometry: Geometry
+    source: Source = field(default_factory=lambda: Source(Path(), "memory"))
+
+    def __post_init__(self) -> None:
+        if self.hu.shape != self.geometry.shape:
+            raise ValueError(f"array {self.hu.shape} does not fit grid {self.geometry.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """Label values on a grid: `anatomy.Label` (uint8) or lesion numbers (uint16).
+
+    Attributes:
+        labels: Shape (z, y, x).
+        geometry: The grid, of the same shape.
+
+    Raises:
+        ValueError: If array and grid differ in shape.
+    """
+
+    labels: LabelArray | InstanceArray
+    geometry: Geometry
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.geometry.shape:
+            raise ValueError(f"array {self.labels.shape} does not fit grid {self.geometry.shape}")
