@@ -1,0 +1,1 @@
+"""Recipes: cascades as data, where they lie, and the check of their weights."""
