@@ -1,0 +1,1 @@
+"""Engines: one ONNX file on one device, and what was obtained there."""
