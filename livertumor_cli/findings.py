@@ -30,7 +30,7 @@ class Lesion:
         volume_ml: Voxels times voxel volume.
         longest_axis: Longest diameter in one axial slice.
         perpendicular_axis: Longest line at right angles to it inside the outline, same slice.
-        slice_index: Index of that slice along the scan's axial axis.
+        slice_index: Index of that slice along the scan's axial axis, in the stored order from 0.
         max_3d_diameter_mm: Largest distance of two voxel corners.
         centroid_lps_mm: Mean voxel center.
         mean_hu: Mean over the lesion's voxels.
@@ -51,11 +51,13 @@ class CaseFindings:
     """The whole liver.
 
     Attributes:
-        liver_volume_ml: Liver with tumors and vessels inside it.
+        liver_volume_ml: Liver with tumors and vessels inside it (labels 1, 2 and 3 together).
         tumor_volume_ml: Sum over lesions.
         vessel_volume_ml: Intrahepatic vessels.
-        liver_mean_hu: Mean over liver voxels that are neither tumor nor vessel.
+        liver_mean_hu: Mean over liver voxels that are neither tumor nor vessel; NaN without any.
         lesions: Largest first.
+        axial_axis: Array axis (0 z, 1 y, 2 x) along which `Lesion.slice_index` counts; 0 in scans
+            stored as axial slices.
     """
 
     liver_volume_ml: float
@@ -63,6 +65,7 @@ class CaseFindings:
     vessel_volume_ml: float
     liver_mean_hu: float
     lesions: tuple[Lesion, ...]
+    axial_axis: int = 0
 
     @property
     def tumor_burden_percent(self) -> float:

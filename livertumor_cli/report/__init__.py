@@ -1,0 +1,1 @@
+"""Findings in, report documents out."""
