@@ -1,0 +1,171 @@
+"""UCA-Net: a 3D U-Net whose skip connections are channel- and slice-wise cross-attention.
+
+Paper: H. Kuang, D. Yang, S. Wang, X. Wang, L. Zhang, "Towards Simultaneous Segmentation of Liver
+Tumors and Intrahepatic Vessels via Cross-Attention Mechanism", ICASSP 2023.
+DOI 10.1109/ICASSP49357.2023.10096351. No code was published; this file was written from the text.
+
+Stated by the paper and tested: three attention levels; queries from the up-sampled decoder features,
+keys and values from the encoder (eq. 1, 3); a C x C similarity in CCA (eq. 2) and a D x D one in SCA
+(eq. 4), softmax; SCA projects to one channel and restores the channels at its end; both outputs are
+added; 6.42 M parameters without either module, 5.84 M with SCA, 5.90 M with CCA, 5.91 M with both.
+
+Decisions where the paper is silent:
+
+* The counts leave no room for concatenation: the attention output enters the decoder instead of it.
+  The up-sampled features are added to it, as the query is in every transformer's cross-attention
+  block. Without this, what deeper levels know would reach the voxels only through C x C and D x D
+  weights. Addition has no parameters, so the counts still hold.
+* L is the voxel count of the level, so C x C costs linear in voxels. The products are divided by it,
+  which makes the similarity a mean: it does not change with the patch size.
+* Before the softmax the similarity is normalized to zero mean and unit variance over the matrix, as
+  in UCTransNet (reference 15, on which the paper builds); raw products of unnormalized features
+  would make the softmax a constant choice of one channel.
+* Projections are 1^3 convolutions without bias in CCA (3 C^2 per level), C -> 1 in SCA with one
+  1 -> C restoration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from livertumor_cli.networks.unet3d import DoubleConv, UpConv
+
+
+@dataclass(frozen=True, slots=True)
+class UCANetConfig:
+    """The whole configuration of a UCA-Net.
+
+    Attributes:
+        in_channels: Channels of the input.
+        classes: Channels of the output (logits).
+        widths: Features of each level, finest first.
+        channel_attention: Whether the CCA module is there.
+        slice_attention: Whether the SCA module is there.
+    """
+
+    in_channels: int = 1
+    classes: int = 4
+    widths: Sequence[int] = (32, 64, 128, 256)
+    channel_attention: bool = True
+    slice_attention: bool = True
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax of the normalized mean similarity, times the values.
+
+    Args:
+        query: Shape (B, N, L): N tokens (channels or slices) of length L.
+        key: Shape (B, N, L).
+        value: Shape (B, N, L).
+
+    Returns:
+        Shape (B, N, L).
+    """
+    # Each factor carries 1/sqrt(L), so that no partial sum leaves the range of fp16.
+    scale = query.shape[-1] ** -0.5
+    similarity = (query * scale) @ (key * scale).transpose(1, 2)  # (B, N, N)
+    mean = similarity.mean(dim=(1, 2), keepdim=True)
+    centered = similarity - mean
+    variance = (centered * centered).mean(dim=(1, 2), keepdim=True)
+    weights = torch.softmax(centered * torch.rsqrt(variance + 1e-5), dim=-1)
+    return weights.to(value.dtype) @ value
+
+
+class ChannelCrossAttention(nn.Module):
+    """CCA: which encoder channels the decoder asks for (paper eq. 1 and 2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv3d(channels, channels, 1, bias=False)
+        self.key = nn.Conv3d(channels, channels, 1, bias=False)
+        self.value = nn.Conv3d(channels, channels, 1, bias=False)
+
+    def forward(self, encoded: Tensor, upsampled: Tensor) -> Tensor:
+        """Attention output, shape (B, C, D, H, W) as both inputs."""
+        query = self.query(upsampled).flatten(2)  # (B, C, L), L = D H W
+        key = self.key(encoded).flatten(2)  # (B, C, L)
+        value = self.value(encoded).flatten(2)  # (B, C, L)
+        return attend(query, key, value).view_as(encoded)  # (B, C, D, H, W)
+
+
+class SliceCrossAttention(nn.Module):
+    """SCA: which encoder slices each decoder slice asks for (paper eq. 3 and 4)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv3d(channels, 1, 1, bias=False)
+        self.key = nn.Conv3d(channels, 1, 1, bias=False)
+        self.value = nn.Conv3d(channels, 1, 1, bias=False)
+        self.restore = nn.Conv3d(1, channels, 1, bias=False)
+
+    def forward(self, encoded: Tensor, upsampled: Tensor) -> Tensor:
+        """Attention output, shape (B, C, D, H, W) as both inputs."""
+        query = self.query(upsampled).squeeze(1).flatten(2)  # (B, D, H W)
+        key = self.key(encoded).squeeze(1).flatten(2)  # (B, D, H W)
+        value = self.value(encoded).squeeze(1).flatten(2)  # (B, D, H W)
+        batch, _, depth, height, width = encoded.shape
+        attended = attend(query, key, value).view(batch, 1, depth, height, width)
+        restored: Tensor = self.restore(attended)  # (B, C, D, H, W)
+        return restored
+
+
+class CrossAttentionSkip(nn.Module):
+    """CSCA: CCA and SCA added, together with the query (see the decisions above)."""
+
+    def __init__(self, channels: int, *, config: UCANetConfig) -> None:
+        super().__init__()
+        self.channel = ChannelCrossAttention(channels) if config.channel_attention else None
+        self.slice = SliceCrossAttention(channels) if config.slice_attention else None
+
+    def forward(self, encoded: Tensor, upsampled: Tensor) -> Tensor:
+        """What enters the decoder, shape (B, C, D, H, W) as both inputs."""
+        output = upsampled
+        if self.channel is not None:
+            output = output + self.channel(encoded, upsampled)
+        if self.slice is not None:
+            output = output + self.slice(encoded, upsampled)
+        return output
+
+
+class UCANet(nn.Module):
+    """UCA-Net; every axis of the input must be divisible by 2^(levels - 1).
+
+    Raises:
+        ValueError: If both attention modules are off (that network is `UNet3D`).
+    """
+
+    def __init__(self, config: UCANetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or UCANetConfig()
+        if not (self.config.channel_attention or self.config.slice_attention):
+            raise ValueError("UCA-Net without both attention modules is the 3D U-Net: use UNet3D")
+        widths = list(self.config.widths)
+        incoming = [self.config.in_channels, *widths[:-1]]
+        self.encoder = nn.ModuleList(
+            DoubleConv(before, width) for before, width in zip(incoming, widths, strict=True)
+        )
+        self.pool = nn.MaxPool3d(2)
+        self.up = nn.ModuleList(
+            UpConv(deep, width) for deep, width in zip(widths[1:], widths[:-1], strict=True)
+        )
+        self.skip = nn.ModuleList(
+            CrossAttentionSkip(width, config=self.config) for width in widths[:-1]
+        )
+        self.decoder = nn.ModuleList(DoubleConv(width, width) for width in widths[:-1])
+        self.head = nn.Conv3d(widths[0], self.config.classes, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, classes, D, H, W) of an image (B, in_channels, D, H, W)."""
+        features = [self.encoder[0](image)]  # (B, C0, D, H, W)
+        for block in self.encoder[1:]:
+            features.append(block(self.pool(features[-1])))  # (B, Ci, D/2^i, H/2^i, W/2^i)
+        decoded = features.pop()
+        for level in reversed(range(len(features))):
+            upsampled = self.up[level](decoded)  # (B, Ci, D/2^i, H/2^i, W/2^i)
+            decoded = self.decoder[level](self.skip[level](features[level], upsampled))
+        logits: Tensor = self.head(decoded)
+        return logits

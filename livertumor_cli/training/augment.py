@@ -1,0 +1,145 @@
+"""Random geometry and intensity of training patches.
+
+Geometry as the papers ask (rotation, scaling, shear, elastic); no mirroring, since a liver lies on
+the right. Intensity covers what the shared CTs cannot show: they are clipped to [-160, 240] HU,
+saturate above about 160, and fat is only roughly known (their README).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from livertumor_cli.geometry import Spacing
+
+AIR_HU = -160.0
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Ranges of the random changes; every one is drawn anew for each patch."""
+
+    rotation_z_deg: float = 20.0
+    rotation_xy_deg: float = 8.0
+    log_scale: float = 0.18
+    shear: float = 0.06
+    elastic_mm: float = 4.0
+    elastic_chance: float = 0.3
+    gain: float = 0.15
+    offset_hu: float = 15.0
+    noise_hu: float = 22.0
+    noise_chance: float = 0.5
+    blur_chance: float = 0.2
+    thick_slice_chance: float = 0.15
+
+
+def sampling_grid(
+    rng: np.random.Generator,
+    *,
+    patch: tuple[int, int, int],
+    spacing_mm: Spacing,
+    augmentation: Augmentation,
+) -> Tensor:
+    """Offsets in voxels (z, y, x) from a patch's center, shape (D, H, W, 3)."""
+    axes = [
+        (torch.arange(size, dtype=torch.float32) - 0.5 * (size - 1)) * step
+        for size, step in zip(patch, spacing_mm, strict=True)
+    ]
+    offsets_mm = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (D, H, W, 3)
+    matrix = torch.from_numpy(_random_matrix(rng, augmentation)).float()
+    moved = offsets_mm @ matrix.T
+    if rng.random() < augmentation.elastic_chance:
+        coarse = rng.normal(0.0, augmentation.elastic_mm, (1, 3, 4, 5, 5)).astype(np.float32)
+        field = functional.interpolate(
+            torch.from_numpy(coarse), size=patch, mode="trilinear", align_corners=True
+        )
+        moved = moved + field[0].permute(1, 2, 3, 0)  # (D, H, W, 3)
+    return moved / torch.tensor(spacing_mm)
+
+
+def _random_matrix(
+    rng: np.random.Generator, augmentation: Augmentation
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Rotation, scaling and shear about the patch's center, on (z, y, x) in mm."""
+    a = np.deg2rad(rng.uniform(-1, 1) * augmentation.rotation_z_deg)
+    b, c = np.deg2rad(rng.uniform(-1, 1, 2) * augmentation.rotation_xy_deg)
+    about_z = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    about_y = np.array([[np.cos(b), 0, -np.sin(b)], [0, 1, 0], [np.sin(b), 0, np.cos(b)]])
+    about_x = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    shear = np.eye(3) + rng.uniform(-1, 1, (3, 3)) * augmentation.shear * (1 - np.eye(3))
+    scale = np.exp(rng.uniform(-1, 1) * augmentation.log_scale + rng.uniform(-1, 1, 3) * 0.06)
+    return np.asarray(about_z @ about_y @ about_x @ shear * scale)
+
+
+def sample(volume: Tensor, center: Tensor, grid: Tensor, *, mode: str) -> Tensor:
+    """Values of a volume at a patch's positions; zero outside.
+
+    Args:
+        volume: Shape (z, y, x), float32.
+        center: Voxel index z, y, x of the patch's center.
+        grid: Offsets in voxels, shape (D, H, W, 3).
+        mode: "bilinear" (trilinear here) or "nearest".
+
+    Returns:
+        Shape (D, H, W).
+    """
+    sizes = torch.tensor(volume.shape, dtype=torch.float32)
+    normalized = 2.0 * (grid + center) / (sizes - 1).clamp(min=1) - 1.0
+    sampled = functional.grid_sample(
+        volume[None, None],
+        normalized.flip(-1)[None],
+        mode=mode,
+        padding_mode="zeros",
+        align_corners=True,
+    )
+    return sampled[0, 0]
+
+
+def change_intensity(
+    rng: np.random.Generator, hu: Tensor, *, augmentation: Augmentation
+) -> Tensor:
+    """Scanner, phase and reconstruction differences; HU in and out, shape (D, H, W)."""
+    if rng.random() < 0.5:
+        # Undo the saturation of the shared CTs: bone and bright vessels reach further up elsewhere.
+        bright = hu > 150
+        hu = torch.where(bright, 150 + (hu - 150) * float(rng.uniform(1.0, 2.5)), hu)
+    if rng.random() < 0.5:
+        fat = hu < -45
+        hu = torch.where(fat, -45 + (hu + 45) * float(rng.uniform(0.7, 1.4)), hu)
+    gain = 1.0 + float(rng.uniform(-1, 1)) * augmentation.gain
+    offset = float(rng.uniform(-1, 1)) * augmentation.offset_hu
+    hu = torch.where(hu > AIR_HU, hu * gain + offset, hu)
+    if rng.random() < augmentation.thick_slice_chance:
+        hu = _thicken_slices(hu, factor=int(rng.integers(2, 4)))
+    if rng.random() < augmentation.blur_chance:
+        hu = functional.avg_pool3d(hu[None, None], (1, 3, 3), 1, (0, 1, 1))[0, 0]
+    if rng.random() < augmentation.noise_chance:
+        noise = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32))
+        if rng.random() < 0.5:
+            noise = 2.0 * functional.avg_pool3d(noise[None, None], (1, 3, 3), 1, (0, 1, 1))[0, 0]
+        hu = hu + noise * float(rng.uniform(0, augmentation.noise_hu))
+    return hu
+
+
+def _thicken_slices(hu: Tensor, *, factor: int) -> Tensor:
+    """Average groups of slices and interpolate back, as a scan of thicker slices would look."""
+    depth = hu.shape[0]
+    thick = functional.avg_pool3d(hu[None, None], (factor, 1, 1), ceil_mode=True)
+    size = (depth, *hu.shape[1:])
+    return functional.interpolate(thick, size=size, mode="trilinear", align_corners=False)[0, 0]
+
+
+def add_table(rng: np.random.Generator, hu: Tensor) -> Tensor:
+    """A patient table in the air behind the body; the shared CTs show none."""
+    depth, height, _ = hu.shape
+    row = int(rng.integers(height // 2, height))
+    thickness = int(rng.integers(1, 4))
+    band = hu[:, row : row + thickness]
+    value = float(rng.uniform(-150, 250))
+    hu = hu.clone()
+    hu[:, row : row + thickness] = torch.where(band <= AIR_HU, value, band)
+    return hu

@@ -1,0 +1,172 @@
+"""Labeled scans brought once to a task's grid and kept as arrays on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from livertumor_cli.anatomy import Label
+from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
+from livertumor_cli.errors import InputError, Reason
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.inference.resample import patient_grid, resample_to
+from livertumor_cli.phantom import PhantomSpec, make_phantom
+from livertumor_cli.training.tasks import Task
+
+OUTSIDE_HU = -160.0
+"""What lies outside the body in the shared CTs, and below every input window."""
+
+VESSEL_SHARE = 0.4
+"""Share of a voxel that makes it vessel: at a half, vessels thinner than a voxel would vanish."""
+
+PHANTOM_SEEDS = tuple(range(100, 108))
+"""Training phantoms; the demo and the tests use other seeds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCase:
+    """One scan on a task's grid.
+
+    Attributes:
+        name: Case name.
+        hu: int16, shape (z, y, x).
+        labels: `anatomy.Label` values, same shape.
+        has_vessels: Whether vessels are labeled; if not, label LIVER means liver or vessel.
+        is_phantom: Whether it is a drawing.
+    """
+
+    name: str
+    hu: np.ndarray[tuple[int, ...], np.dtype[np.int16]]
+    labels: LabelArray
+    has_vessels: bool
+    is_phantom: bool
+
+
+def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[TrainingCase]:
+    """The cases of one split (`cases.json` of the data folder) on a task's grid.
+
+    Args:
+        data: Folder with `cases.json` and one folder per case.
+        task: Decides grid and files.
+        split: "train" or "validation"; "phantom" for drawn scans.
+        cache: Folder for the resampled arrays.
+
+    Raises:
+        InputError: If the data folder has no `cases.json`.
+    """
+    if split == "phantom":
+        return [
+            _cached(cache, task, name=f"phantom-{seed}", make=partial(_draw, task, seed))
+            for seed in PHANTOM_SEEDS
+        ]
+    index = data / "cases.json"
+    if not index.is_file():
+        raise InputError(
+            f"{data} has no cases.json.",
+            reason=Reason.NOT_FOUND,
+            hint="Give the folder that holds cases.json and one folder per case.",
+        )
+    entries = json.loads(index.read_text(encoding="utf-8"))
+    names = [entry["case"] for entry in entries if entry["split"] == split]
+    ct_name = "wide_ct.nii.gz" if task.wide else "ct.nii.gz"
+    names = [name for name in names if (data / name / ct_name).is_file()]
+    return [
+        _cached(cache, task, name=name, make=partial(_prepare, data / name, task)) for name in names
+    ]
+
+
+def _cached(
+    cache: Path, task: Task, *, name: str, make: Callable[[], TrainingCase]
+) -> TrainingCase:
+    """Read a case from the cache or make and store it."""
+    grid = "x".join(f"{step:g}" for step in task.spacing_mm)
+    path = cache / f"{name}-{'wide' if task.wide else 'liver'}-{grid}.npz"
+    if not path.is_file():
+        case = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".partial.npz")
+        np.savez(unfinished, hu=case.hu, labels=case.labels, flags=[case.has_vessels, case.is_phantom])
+        unfinished.replace(path)
+    with np.load(path) as stored:
+        has_vessels, is_phantom = (bool(flag) for flag in stored["flags"])
+        return TrainingCase(name, stored["hu"], stored["labels"], has_vessels, is_phantom)
+
+
+def _prepare(folder: Path, task: Task) -> TrainingCase:
+    """Resample one patient's scan and labels."""
+    prefix = "wide_" if task.wide else ""
+    hu, geometry = _read(folder / f"{prefix}ct.nii.gz")
+    labels, _ = _read(folder / f"{prefix}labels.nii.gz")
+    vessel_file = folder / "vessels.nii.gz"
+    has_vessels = not task.wide and vessel_file.is_file()
+    if has_vessels:
+        vessels, _ = _read(vessel_file)
+        labels = np.where((vessels > 0) & (labels == Label.LIVER), Label.VESSEL, labels)
+    return _on_grid(folder.name, hu, labels, geometry=geometry, task=task, vessels=has_vessels)
+
+
+def _draw(task: Task, seed: int) -> TrainingCase:
+    """A phantom on the task's grid."""
+    rng = np.random.default_rng(seed)
+    diameters = tuple(float(value) for value in rng.uniform(10, 55, rng.integers(2, 8)))
+    shape = (150, 160, 192) if task.wide else (88, 160, 192)
+    phantom = make_phantom(
+        PhantomSpec(
+            seed=seed,
+            shape=shape,
+            spacing_mm=(2.5, 2.0, 2.0) if task.wide else (2.0, 2.0, 2.0),
+            tumor_diameters_mm=diameters,
+            noise_hu=float(rng.uniform(5, 25)),
+            center_z_mm=0.0,
+        )
+    )
+    volume = phantom.volume
+    return _on_grid(
+        f"phantom-{seed}",
+        volume.hu,
+        phantom.labels,
+        geometry=volume.geometry,
+        task=task,
+        vessels=True,
+    )
+
+
+def _on_grid(
+    name: str,
+    hu: HuArray,
+    labels: LabelArray,
+    *,
+    geometry: Geometry,
+    task: Task,
+    vessels: bool,
+) -> TrainingCase:
+    """Image by linear interpolation, labels by the largest interpolated share."""
+    target = patient_grid(geometry, task.spacing_mm)
+    image = resample_to(hu, geometry, target=target, outside_hu=OUTSIDE_HU)
+
+    def share(member: BoolArray) -> FloatArray:
+        return resample_to(member.astype(np.float32), geometry, target=target, outside_hu=0.0)
+
+    liver = share(labels > 0) >= 0.5
+    resampled = liver.astype(np.uint8) * np.uint8(Label.LIVER)
+    if len(task.classes) > 2:
+        resampled[liver & (share(labels == Label.VESSEL) >= VESSEL_SHARE)] = Label.VESSEL
+        resampled[liver & (share(labels == Label.TUMOR) >= 0.5)] = Label.TUMOR
+    clipped = np.rint(np.clip(image, -1024, 1024)).astype(np.int16)
+    return TrainingCase(name, clipped, resampled, vessels, name.startswith("phantom"))
+
+
+def _read(path: Path) -> tuple[HuArray, Geometry]:
+    """A NIfTI of the data folder as array (z, y, x) and grid."""
+    image = nib.load(path)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
+    array = np.asarray(image.dataobj).T
+    depth, height, width = array.shape
+    hu = np.asarray(array, dtype=np.float32) if array.dtype.kind == "f" else array
+    return hu, Geometry((depth, height, width), affine)

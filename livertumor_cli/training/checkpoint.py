@@ -1,0 +1,108 @@
+"""Training state on disk, whole or not at all, and the weights that leave training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from livertumor_cli.errors import ModelError, ModelNotFoundError
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Everything that a run needs to go on."""
+
+    step: int
+    network: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    trained_s: float
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Write the state under a temporary name, then rename: a kill leaves the older one whole."""
+    unfinished = path.with_suffix(".partial")
+    torch.save(
+        {
+            "step": state.step,
+            "network": state.network,
+            "average": state.average,
+            "optimizer": state.optimizer,
+            "trained_s": state.trained_s,
+        },
+        unfinished,
+    )
+    unfinished.replace(path)
+
+
+def load_state(path: Path) -> TrainingState | None:
+    """The saved state, or None where a run starts anew.
+
+    Raises:
+        ModelError: If the file is damaged; nothing in it is executed (`weights_only`).
+    """
+    if not path.is_file():
+        return None
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        return TrainingState(**stored)
+    except Exception as error:
+        raise ModelError(
+            f"{path} is no training state of this program.", hint="Delete it to train anew."
+        ) from error
+
+
+def save_weights(path: Path, network: dict[str, Tensor], *, metadata: dict[str, str]) -> None:
+    """Weights as safetensors with metadata (task, network, classes), atomically."""
+    unfinished = path.with_suffix(".partial")
+    save_file({key: value.contiguous() for key, value in network.items()}, unfinished, metadata)
+    unfinished.replace(path)
+
+
+def load_weights(path: Path, network: nn.Module) -> dict[str, str]:
+    """Load safetensors into a network and return the metadata.
+
+    Raises:
+        ModelNotFoundError: If there is no such file.
+        ModelError: If the file is damaged or belongs to another network.
+    """
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no checkpoint {path}.")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            metadata = dict(stored.metadata() or {})
+            network.load_state_dict({key: stored.get_tensor(key) for key in stored.keys()})
+    except Exception as error:
+        raise ModelError(
+            f"{path} is damaged or holds the weights of another network.",
+            hint="Give a .safetensors file that `livertumor train` wrote.",
+        ) from error
+    return metadata
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Metadata of a safetensors file.
+
+    Raises:
+        ModelNotFoundError: If there is no such file.
+        ModelError: If the file is damaged.
+    """
+    if not path.is_file():
+        raise ModelNotFoundError(f"there is no checkpoint {path}.")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return dict(stored.metadata() or {})
+    except Exception as error:
+        raise ModelError(f"{path} is not a safetensors file, or a damaged one.") from error
+
+
+def metadata_json(values: dict[str, object]) -> dict[str, str]:
+    """Safetensors metadata are strings: everything else as JSON."""
+    return {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}

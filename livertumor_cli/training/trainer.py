@@ -1,0 +1,201 @@
+"""The training loop: Adam, bf16 or AMP, averaged weights, resumable after a kill at any moment."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from livertumor_cli.training.cache import TrainingCase
+from livertumor_cli.training.checkpoint import (
+    TrainingState,
+    load_state,
+    metadata_json,
+    save_state,
+    save_weights,
+)
+from livertumor_cli.training.losses import segmentation_loss
+from livertumor_cli.training.patches import Batch, PatchSampler, prefetch
+from livertumor_cli.training.tasks import Task
+from livertumor_cli.training.validate import validate
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How long and how to train.
+
+    Attributes:
+        steps: Optimizer steps in all; the learning rate falls to zero at the last.
+        batch: Patches per step.
+        learning_rate: Highest rate of Adam (the UCA-Net paper: 0.001).
+        warmup: Steps in which the rate rises.
+        average_decay: Decay of the averaged weights that are validated and exported.
+        save_every: Steps between two saved states.
+        validate_every: Steps between two validations.
+        seed: Of weights and patches.
+        device: "cpu" or "cuda".
+    """
+
+    steps: int = 1000
+    batch: int = 2
+    learning_rate: float = 1e-3
+    warmup: int = 40
+    average_decay: float = 0.99
+    save_every: int = 50
+    validate_every: int = 250
+    seed: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is told after each step; `dice` only after a validation."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds_per_step: float
+    dice: dict[str, float]
+
+
+class Trainer:
+    """One run in one folder: `state.pt`, `curve.csv`, `model.safetensors` (averaged weights)."""
+
+    def __init__(self, task: Task, *, options: TrainingOptions, out: Path) -> None:
+        self.task, self.options, self.out = task, options, out
+        out.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(options.seed)
+        device = torch.device(options.device)
+        self.network = task.build().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.average: dict[str, Tensor] = {
+            key: value.detach().clone() for key, value in self.network.state_dict().items()
+        }
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), options.learning_rate, weight_decay=1e-4
+        )
+        self.class_weights = torch.tensor(task.class_weights, device=device)
+        self.step = 0
+        self.trained_s = 0.0
+        self._resume()
+
+    def train(
+        self,
+        cases: list[TrainingCase],
+        validation: list[TrainingCase],
+        *,
+        report: Callable[[Progress], None],
+    ) -> None:
+        """Train to the last step; call again after a kill and it goes on.
+
+        Args:
+            cases: Training cases, phantoms among them.
+            validation: Cases for the validation Dice.
+            report: Told after each step.
+        """
+        sampler = PatchSampler(cases, task=self.task, seed=self.options.seed)
+        steps = range(self.step, self.options.steps)
+        for batch in prefetch(sampler, steps=steps, size=self.options.batch):
+            started = time.monotonic()
+            loss = self._train_step(batch)
+            self.step += 1
+            seconds = time.monotonic() - started
+            self.trained_s += seconds
+            last = self.step == self.options.steps
+            dice: dict[str, float] = {}
+            if last or self.step % self.options.validate_every == 0:
+                dice = self._validate(validation)
+            if last or self.step % self.options.save_every == 0:
+                self._save()
+            self._note(loss, dice)
+            report(Progress(self.step, self.options.steps, loss, seconds, dice))
+
+    def _train_step(self, batch: Batch) -> float:
+        self.network.train()
+        rate = self._learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        device = self.options.device
+        image = batch.image.to(device, memory_format=torch.channels_last_3d)
+        moved = Batch(image, batch.labels.to(device), batch.has_vessels.to(device))
+        with torch.autocast(device, torch.bfloat16):
+            logits = self.network(image)
+        loss = segmentation_loss(logits, moved, class_weights=self.class_weights)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._average()
+        return float(loss.detach())
+
+    def _learning_rate(self) -> float:
+        """Linear rise, then half a cosine down to a hundredth."""
+        options = self.options
+        if self.step < options.warmup:
+            return options.learning_rate * (self.step + 1) / options.warmup
+        share = (self.step - options.warmup) / max(1, options.steps - options.warmup)
+        return options.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+    def _average(self) -> None:
+        """Exponential average of weights and batch-norm statistics; faster while it is young."""
+        decay = min(self.options.average_decay, (1 + self.step) / (10 + self.step))
+        for key, value in self.network.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.average[key].lerp_(value.detach(), 1 - decay)
+            else:
+                self.average[key].copy_(value)
+
+    def _validate(self, cases: list[TrainingCase]) -> dict[str, float]:
+        """Dice of the averaged weights."""
+        averaged = self.task.build()
+        averaged.load_state_dict({key: value.cpu() for key, value in self.average.items()})
+        averaged = averaged.to(self.options.device).eval()
+        return validate(averaged, cases, task=self.task, device=self.options.device)
+
+    def _save(self) -> None:
+        state = TrainingState(
+            self.step,
+            self.network.state_dict(),
+            self.average,
+            self.optimizer.state_dict(),
+            self.trained_s,
+        )
+        save_state(self.out / "state.pt", state)
+        metadata = metadata_json(
+            {
+                "task": self.task.name,
+                "step": self.step,
+                "trained_s": round(self.trained_s),
+                "seed": self.options.seed,
+            }
+        )
+        weights = {key: value.cpu() for key, value in self.average.items()}
+        save_weights(self.out / "model.safetensors", weights, metadata=metadata)
+
+    def _resume(self) -> None:
+        state = load_state(self.out / "state.pt")
+        if state is None:
+            return
+        self.network.load_state_dict(state.network)
+        self.average = {
+            key: value.to(self.options.device) for key, value in state.average.items()
+        }
+        self.optimizer.load_state_dict(state.optimizer)
+        self.step, self.trained_s = state.step, state.trained_s
+
+    def _note(self, loss: float, dice: dict[str, float]) -> None:
+        """One line of `curve.csv` per step; Dice columns are empty between validations."""
+        path = self.out / "curve.csv"
+        names = ["liver", "tumor", "vessel"]
+        is_new = not path.is_file()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            if is_new:
+                writer.writerow(["step", "trained_s", "loss", *(f"dice_{n}" for n in names)])
+            values = [f"{dice[n]:.4f}" if n in dice else "" for n in names]
+            writer.writerow([self.step, f"{self.trained_s:.1f}", f"{loss:.5f}", *values])
