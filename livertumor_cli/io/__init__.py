@@ -1,0 +1,1 @@
+"""Files in and out: scans to volumes in HU, label maps and results to disk."""

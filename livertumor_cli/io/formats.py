@@ -1,0 +1,111 @@
+"""One way in and one way out for every format: what a path holds decides who reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from livertumor_cli.errors import InputError, Reason, UnsupportedFormatError
+from livertumor_cli.io.atomic import write_bytes, write_text
+from livertumor_cli.io.readback import verify_written
+from livertumor_cli.volume import LabelMap, Volume
+
+__all__ = [
+    "FORMATS_HINT",
+    "read_volume",
+    "verify_written",
+    "write_bytes",
+    "write_label_map",
+    "write_text",
+    "write_volume",
+]
+
+FORMATS_HINT = "Give a .nii, .nii.gz, .mha or .nrrd file, a DICOM folder or a zip of one."
+
+_NIFTI = (".nii", ".nii.gz", ".hdr", ".img", ".img.gz")
+_ITK = (".mha", ".mhd", ".nrrd", ".nhdr")
+_OTHER_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".pdf", ".mnc", ".mgz")
+
+
+def read_volume(path: Path, *, series_uid: str = "") -> Volume:
+    """Read a CT in HU on its own grid, or refuse it with a reason.
+
+    Args:
+        path: NIfTI, MetaImage or NRRD file; DICOM folder, file, DICOMDIR or zip.
+        series_uid: The DICOM series to take; by default the CT series that covers most.
+
+    Raises:
+        InputError: With the reason; see `livertumor_cli.errors.Reason`.
+    """
+    try:
+        return _read(path, series_uid=series_uid)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND) from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}.", reason=Reason.UNREADABLE
+        ) from error
+
+
+def _read(path: Path, *, series_uid: str) -> Volume:
+    name = path.name.lower()
+    if path.is_dir():
+        return _read_dicom(path, series_uid=series_uid)
+    path.stat()
+    if not path.is_file():
+        raise UnsupportedFormatError(
+            f"{path} is neither a file nor a folder.", reason=Reason.NOT_AN_IMAGE
+        )
+    if name.endswith(_NIFTI):
+        from livertumor_cli.io.nifti import read_nifti
+
+        return read_nifti(path)
+    if name.endswith(_ITK):
+        from livertumor_cli.io.itk import read_itk
+
+        return read_itk(path)
+    if name.endswith(_OTHER_IMAGES):
+        raise UnsupportedFormatError(
+            f"{path.name} is no CT volume.", reason=Reason.UNSUPPORTED_FORMAT, hint=FORMATS_HINT
+        )
+    return _read_dicom(path, series_uid=series_uid)
+
+
+def _read_dicom(path: Path, *, series_uid: str) -> Volume:
+    from livertumor_cli.io.dicom_series import read_dicom
+
+    return read_dicom(path, series_uid=series_uid)
+
+
+def write_label_map(path: Path, label_map: LabelMap) -> None:
+    """Write a label map as NIfTI on its own grid, whole or not at all.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        label_map: uint8 or uint16 labels.
+
+    Raises:
+        OutputError: If the file cannot be written.
+        ValueError: If the labels are of another type.
+    """
+    from livertumor_cli.io.nifti import write_nifti
+
+    if label_map.labels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"labels must be uint8 or uint16, not {label_map.labels.dtype}")
+    write_nifti(path, label_map.labels, label_map.geometry)
+
+
+def write_volume(path: Path, volume: Volume) -> None:
+    """Write a CT as NIfTI on its own grid, whole or not at all.
+
+    Args:
+        path: Ends in .nii or .nii.gz.
+        volume: int16 or float32 HU.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    from livertumor_cli.io.nifti import write_nifti
+
+    write_nifti(path, volume.hu, volume.geometry)

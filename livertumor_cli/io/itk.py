@@ -1,0 +1,151 @@
+"""MetaImage (.mha, .mhd) and NRRD by SimpleITK.
+
+ITK fills what a header leaves out (spacing 1, axes along the patient), so the text header is looked
+at first: what is not stated is refused, not invented.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from livertumor_cli.arrays import DoubleArray
+from livertumor_cli.errors import (
+    GeometryError,
+    InputError,
+    PixelError,
+    Reason,
+    UnsupportedFormatError,
+)
+from livertumor_cli.io.checks import (
+    require_hounsfield,
+    require_size,
+    require_slices,
+    scan_geometry,
+)
+from livertumor_cli.io.hounsfield import rescaled
+from livertumor_cli.volume import Source, Volume
+
+_MAX_HEADER_BYTES = 65536
+
+_ORIENTATION_FIELDS = {
+    "mha": {"transformmatrix", "rotation", "orientation"},
+    "nrrd": {"space", "space dimension"},
+}
+_SPACING_FIELDS = {
+    "mha": {"elementspacing", "elementsize"},
+    "nrrd": {"space directions", "spacings"},
+}
+
+
+def read_itk(path: Path) -> Volume:
+    """Read a CT from a MetaImage or NRRD file on its own grid.
+
+    Args:
+        path: .mha, .mhd, .nrrd or .nhdr file.
+
+    Raises:
+        InputError: With the reason; see `livertumor_cli.errors.Reason`.
+    """
+    kind = _require_stated_grid(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO("MetaImageIO" if kind == "mha" else "NrrdImageIO")
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise PixelError(
+            f"{path.name} has a header that cannot be read.", reason=Reason.UNREADABLE
+        ) from error
+    shape = _volume_shape(reader)
+    require_size(shape, item_bytes=_item_bytes(reader))
+    geometry = scan_geometry(shape, _affine_lps(reader))
+    image = _read_pixels(reader, path=path)
+    hu = rescaled(sitk.GetArrayViewFromImage(image).reshape(shape))
+    require_hounsfield(hu)
+    require_slices(shape)
+    return Volume(hu, geometry, Source(path, kind))
+
+
+def _require_stated_grid(path: Path) -> str:
+    """The kind of file, refused if its header leaves the grid to the reader's imagination."""
+    with path.open("rb") as stream:
+        text = stream.read(_MAX_HEADER_BYTES).decode("latin-1")
+    if text.startswith("NRRD0"):
+        kind, separator, lines = "nrrd", ":", text.partition("\n\n")[0].splitlines()
+    elif "NDims" in text:
+        kind, separator, lines = "mha", "=", text.partition("ElementDataFile")[0].splitlines()
+    else:
+        raise UnsupportedFormatError(
+            f"{path.name} is neither a MetaImage nor an NRRD file.",
+            reason=Reason.NOT_AN_IMAGE,
+            hint="Give a .nii, .nii.gz, .mha or .nrrd file, a DICOM folder or a zip of one.",
+        )
+    fields = {line.partition(separator)[0].strip().lower() for line in lines}
+    if not fields & _ORIENTATION_FIELDS[kind]:
+        raise GeometryError(
+            f"The header of {path.name} does not say how the axes lie in the patient.",
+            reason=Reason.NO_ORIENTATION,
+            hint="Export the scan again with its orientation.",
+        )
+    if not fields & _SPACING_FIELDS[kind]:
+        raise GeometryError(
+            f"The header of {path.name} gives no voxel size.",
+            reason=Reason.NO_SPACING,
+            hint="Export the scan again with its voxel size in millimeters.",
+        )
+    return kind
+
+
+def _volume_shape(reader: sitk.ImageFileReader) -> tuple[int, int, int]:
+    """Sizes along z, y, x; a fourth axis of one is dropped."""
+    sizes = [int(size) for size in reader.GetSize()]
+    channels = reader.GetNumberOfComponents()
+    eight_bit = reader.GetPixelID() in (sitk.sitkUInt8, sitk.sitkVectorUInt8)
+    if channels in (3, 4) and eight_bit:
+        raise UnsupportedFormatError(
+            "The image is in color, not a CT.",
+            reason=Reason.COLOUR,
+            hint="Export the original CT series.",
+        )
+    if channels > 1 or any(size > 1 for size in sizes[3:]):
+        raise UnsupportedFormatError(
+            "The image has several values per voxel or more than three axes.",
+            reason=Reason.FOUR_DIMENSIONAL,
+            hint="Export one phase of the scan.",
+        )
+    x, y, z = [*sizes, 1, 1][:3]
+    return z, y, x
+
+
+def _item_bytes(reader: sitk.ImageFileReader) -> int:
+    wide = (sitk.sitkFloat64, sitk.sitkInt64, sitk.sitkUInt64)
+    return 8 if reader.GetPixelID() in wide else 4
+
+
+def _affine_lps(reader: sitk.ImageFileReader) -> DoubleArray:
+    """4x4 from spacing, direction and origin; axes that a 2D image lacks are unit axes."""
+    count = reader.GetDimension()
+    direction = np.reshape(reader.GetDirection(), (count, count))
+    used = min(count, 3)
+    affine = np.eye(4)
+    affine[:used, :used] = (direction * reader.GetSpacing())[:used, :used]
+    affine[:used, 3] = reader.GetOrigin()[:used]
+    return affine
+
+
+def _read_pixels(reader: sitk.ImageFileReader, *, path: Path) -> sitk.Image:
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        if isinstance(error.__cause__, MemoryError) or "bad_alloc" in str(error):
+            raise InputError(
+                f"{path.name} does not fit into memory.", reason=Reason.TOO_LARGE
+            ) from error
+        raise PixelError(
+            f"{path.name} is cut off or damaged: its voxels cannot be read.",
+            reason=Reason.TRUNCATED,
+            hint="Copy or export the file again.",
+        ) from error

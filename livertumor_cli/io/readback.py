@@ -1,0 +1,100 @@
+"""Read a written mask again with another library and compare it with what should stand there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from livertumor_cli.arrays import BoolArray, DoubleArray
+from livertumor_cli.errors import OutputError
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.volume import LabelMap
+
+PLACE_TOLERANCE_MM = 0.05
+"""float32 affines and quaternions cost some hundredths of a millimeter at the far corner."""
+
+
+def verify_written(path: Path, label_map: LabelMap) -> None:
+    """Compare a label map on disk with the one in memory: grid, voxels, centroid, volume and box.
+
+    ITK reads the file, which nibabel's header code wrote: an error of either would have to be made
+    by both to pass.
+
+    Args:
+        path: The file just written.
+        label_map: What it must hold.
+
+    Raises:
+        OutputError: If anything differs; the file is removed then.
+    """
+    fault = _difference(path, label_map)
+    if fault:
+        path.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} did not read back as written ({fault}) and was removed.",
+            hint="Check the disk and write to another folder.",
+        )
+
+
+def _difference(path: Path, label_map: LabelMap) -> str:
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError:
+        return "it cannot be read"
+    labels = sitk.GetArrayViewFromImage(image)
+    if labels.shape != label_map.labels.shape:
+        return "the size differs"
+    if _off(_corners(image), label_map.geometry.corners_lps()):
+        return "the grid differs"
+    if not np.array_equal(labels, label_map.labels):
+        return "labels differ"
+    return _misplaced(image, label_map)
+
+
+def _off(one: DoubleArray, other: DoubleArray) -> bool:
+    return bool(np.abs(one - other).max() > PLACE_TOLERANCE_MM)
+
+
+def _corners(image: sitk.Image) -> DoubleArray:
+    """LPS mm of the corner voxels by ITK, in the order of `Geometry.corners_lps`."""
+    x, y, z = (size - 1 for size in image.GetSize())
+    indices = [(i, j, k) for k in (0, z) for j in (0, y) for i in (0, x)]
+    return np.array([image.TransformIndexToPhysicalPoint(index) for index in indices])
+
+
+def _misplaced(image: sitk.Image, label_map: LabelMap) -> str:
+    """What differs of the labeled part's centroid, box and volume; empty if nothing does."""
+    mask = np.asarray(label_map.labels > 0)
+    count = int(np.count_nonzero(mask))
+    if count == 0:
+        return ""
+    statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.Execute(sitk.Cast(image > 0, sitk.sitkUInt8))
+    centroid, low, high = _placement(mask, label_map.geometry)
+    box = np.array(statistics.GetBoundingBox(1), dtype=np.int64)
+    ends = [box[:3].tolist(), (box[:3] + box[3:] - 1).tolist()]
+    if _off(np.array(statistics.GetCentroid(1)), centroid):
+        return "the centroid differs"
+    if _off(
+        np.array([image.TransformIndexToPhysicalPoint(end) for end in ends]), np.array([low, high])
+    ):
+        return "the bounding box differs"
+    if not np.isclose(statistics.GetPhysicalSize(1) / 1000, count * label_map.geometry.voxel_ml):
+        return "the volume differs"
+    return ""
+
+
+def _placement(mask: BoolArray, geometry: Geometry) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """LPS mm of the mask's centroid and of the first and last corner voxel of its box."""
+    centroid, low, high = [], [], []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        profile = mask.sum(axis=others, dtype=np.int64)
+        used = np.flatnonzero(profile)
+        centroid.append(float((profile * np.arange(profile.size)).sum() / profile.sum()))
+        low.append(float(used[0]))
+        high.append(float(used[-1]))
+    corners = geometry.index_to_lps(np.array([centroid, low, high]))
+    return corners[0], corners[1], corners[2]
