@@ -286,6 +286,31 @@ def test_a_batch_of_another_shape(model: Path, kind: EngineKind) -> None:
             engine.run(random_batch(*shape))
 
 
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_size_that_only_the_network_refuses(tmp_path: Path, kind: EngineKind) -> None:
+    # As with a size that the strides do not divide: the open axis promises what fails inside.
+    row = np.ones((1, 1, 1, 8), dtype=np.float32)
+    shape = ["n", 1, "h", "w"]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "row"], ["y"])],
+        "add",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [helper.make_tensor("row", TensorProto.FLOAT, row.shape, row.tobytes(), raw=True)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "add.onnx"))
+    engine = open_engine.open_engine(on_cpu(tmp_path / "add.onnx", kind))
+    good, bad = random_batch(1, 1, 4, 8), random_batch(1, 1, 4, 7)
+    for attempt in (lambda: engine.run(bad), lambda: list(engine.run_many([good, bad]))):
+        with pytest.raises(
+            ModelContractError, match=r"failed on a batch of \(1, 1, 4, 7\)"
+        ) as caught:
+            attempt()
+        assert "Exception from" not in caught.value.message
+    np.testing.assert_array_equal(engine.run(good), good + 1)
+
+
 @pytest.mark.parametrize("words", ["CUDA out of memory", "std::bad_alloc", "Failed to allocate 9"])
 def test_memory_that_ran_out_is_a_fault_of_the_device(words: str) -> None:
     error = RuntimeError(words)

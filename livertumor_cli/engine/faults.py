@@ -16,7 +16,7 @@ def opening_fault(file: Path, error: Exception) -> LiverTumorError:
     if _is_about_memory(error):
         return _memory_fault(f"opening {file.name}")
     return ModelContractError(
-        f"{file} is not a model that can be run: {_first_line(error)}",
+        f"{file} is not a model that can be run: {_first_telling_line(error)}",
         hint="Run 'livertumor models verify', or try the other engine with --engine.",
     )
 
@@ -27,7 +27,7 @@ def running_fault(
     """The error for a model that failed on one batch."""
     if _is_about_memory(error):
         return _memory_fault(f"running {file.name} on a batch of {tuple(shape)}")
-    message = f"{file.name} failed on a batch of {tuple(shape)}: {_first_line(error)}"
+    message = f"{file.name} failed on a batch of {tuple(shape)}: {_first_telling_line(error)}"
     if device is Device.CUDA:
         return BackendError(message, hint="Retry with --device cpu, or run 'livertumor doctor'.")
     return ModelContractError(message, hint="The recipe's patch may not fit the network's strides.")
@@ -77,6 +77,8 @@ def _is_about_memory(error: Exception) -> bool:
     return any(word in text for word in _MEMORY_WORDS)
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _first_telling_line(error: Exception) -> str:
+    # OpenVINO begins with the places in its source from which the message came.
+    lines = (line.strip() for line in str(error).splitlines())
+    telling = (line for line in lines if line and "Exception from " not in line)
+    return next(telling, type(error).__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -241,9 +241,10 @@ def _read_window(table: Table) -> tuple[Range | None, Range | None]:
 
 def _read_classes(table: Table) -> tuple[str, ...]:
     classes = table.texts("classes")
-    unknown = _first(name for name in classes if name not in CLASS_NAMES)
-    if unknown is not None:
-        raise table.fault(f"unknown class '{unknown}'", hint=f"Known: {', '.join(CLASS_NAMES)}.")
+    unknown = [name for name in classes if name not in CLASS_NAMES]
+    if unknown:
+        hint = f"Known: {', '.join(CLASS_NAMES)}."
+        raise table.fault(f"unknown class '{unknown[0]}'", hint=hint)
     if len(set(classes)) != len(classes):
         raise table.fault(f"'classes' names one twice: {', '.join(classes)}")
     is_softmax = table.raw("activation") == Activation.SOFTMAX
@@ -261,7 +262,3 @@ def _read_thresholds(table: Table, classes: tuple[str, ...]) -> dict[str, float]
         if not 0 < value < 1:
             raise table.fault(f"the threshold of '{name}' must lie between 0 and 1, not {value}")
     return thresholds
-
-
-def _first(names: Iterable[str]) -> str | None:
-    return next(iter(names), None)
