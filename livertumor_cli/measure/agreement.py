@@ -134,5 +134,5 @@ def _surface_mm(mask: BoolArray, box: Box, spacing_mm: Spacing) -> DoubleArray:
 
 def _nearest_mm(points: DoubleArray, others: DoubleArray) -> DoubleArray:
     """Distance of each point to the nearest of the others in mm."""
-    distances, _ = cKDTree(others, balanced_tree=False).query(points)
+    distances, _ = cKDTree(others).query(points)
     return np.asarray(distances)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,9 @@ TIE_MM = 1e-6
 
 _BLOCK = 1024
 """Points compared with all others at a time: bounds the memory of the search."""
+
+_MAX_CROSSINGS = 1_000_000
+"""Crossings of lines and outline held at a time; an ordinary lesion has some thousands in all."""
 
 
 IndexArray: TypeAlias = NDArray[np.int64]
@@ -140,67 +144,92 @@ def longest_perpendicular(pixels: BoolArray, basis_mm: DoubleArray, axis: Chord)
     """
     ends_mm = axis.ends @ basis_mm
     along = (ends_mm[1] - ends_mm[0]) / np.linalg.norm(ends_mm[1] - ends_mm[0])
-    across = np.array([-along[1], along[0]])
-    edges = _outline_edges(pixels)
-    height, rank, levels = _levels(edges @ basis_mm @ along)
-    crossings = _crossings(edges, height, rank, levels)
-    position = crossings @ basis_mm @ across  # (crossing, bottom or top of its slab)
-    slab = _slab_numbers(rank)
+    across = basis_mm @ np.array([-along[1], along[0]])
+    outline = _Outline.of(pixels, basis_mm @ along)
+    found = [_longest_in_slabs(outline, first, last, across) for first, last in outline.blocks()]
+    ends, heights, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    middle = float((ends_mm @ along).mean())
+    chosen = np.arange(lengths.size)
+    for cost in (-lengths, np.abs(heights - middle), heights, ends[:, 0] @ across):
+        chosen = chosen[cost[chosen] <= cost[chosen].min() + TIE_MM]
+    return Chord(float(lengths[chosen[0]]), ends[chosen[0]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """Unit edges between set and unset pixels, sorted into levels of height along an axis.
+
+    Heights that differ by rounding only share a level, so that edges along it count as flat. The
+    slab k lies between the levels k and k + 1.
+
+    Attributes:
+        ends: Lower and upper end of each edge as corner indices, shape (n, 2, 2).
+        ranks: Levels of the ends, shape (n, 2); flat edges are left out.
+        levels: Heights of the levels in mm, ascending.
+    """
+
+    ends: DoubleArray
+    ranks: IndexArray
+    levels: DoubleArray
+
+    @classmethod
+    def of(cls, pixels: BoolArray, direction: DoubleArray) -> _Outline:
+        """The outline of the pixels; heights are corner indices times the direction."""
+        padded = np.pad(pixels, 1)
+        rows, columns = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
+        across_columns = np.stack([[rows, columns], [rows + 1, columns]])
+        rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
+        across_rows = np.stack([[rows, columns], [rows, columns + 1]])
+        edges = np.concatenate([across_columns, across_rows], axis=2).transpose(2, 0, 1)
+        heights = (edges @ direction).ravel()
+        order = heights.argsort(kind="stable")
+        is_new = np.diff(heights[order], prepend=-np.inf) > TIE_MM
+        rank_of_end = np.empty(heights.size, dtype=np.int64)
+        rank_of_end[order] = np.cumsum(is_new) - 1
+        ranks = rank_of_end.reshape(-1, 2)
+        upwards = ranks.argsort(axis=1)
+        is_steep = ranks[:, 0] != ranks[:, 1]
+        return cls(
+            np.take_along_axis(edges, upwards[..., None], axis=1)[is_steep].astype(np.float64),
+            np.take_along_axis(ranks, upwards, axis=1)[is_steep],
+            heights[order][is_new],
+        )
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """Ranges of slabs, first and one past the last, with a bounded number of crossings each."""
+        size = self.levels.size
+        starting, ending = (np.bincount(side, minlength=size) for side in self.ranks.T)
+        block = np.cumsum(np.cumsum(starting - ending)[:-1]) // _MAX_CROSSINGS
+        firsts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), size - 1]
+        return list(pairwise(firsts))
+
+    def crossings(self, first: int, last: int) -> tuple[DoubleArray, IndexArray]:
+        """Where edges cross the bottom and top of the slabs in a range.
+
+        Returns:
+            Corner indices, shape (crossing, bottom or top, 2), and the slab of each crossing.
+        """
+        clipped = self.ranks.clip(first, last)
+        counts = clipped[:, 1] - clipped[:, 0]
+        owner = np.repeat(np.arange(counts.size), counts)
+        slab = np.arange(owner.size) - (np.cumsum(counts) - counts - clipped[:, 0])[owner]
+        start, stop = self.levels[self.ranks[owner]].T
+        at = self.levels[np.stack([slab, slab + 1], axis=1)]
+        share = (at - start[:, None]) / (stop - start)[:, None]
+        begin, end = self.ends[owner, 0], self.ends[owner, 1]
+        return begin[:, None] + share[..., None] * (end - begin)[:, None], slab
+
+
+def _longest_in_slabs(
+    outline: _Outline, first: int, last: int, across: DoubleArray
+) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """The longest lines across slabs: end points, height and length, equally long ones together."""
+    points, slab = outline.crossings(first, last)
+    position = points @ across
+    # Edges do not cross within a slab, so in order of their middles they lead in and out by turns.
     order = np.lexsort((position.sum(axis=1), slab))
     starts, stops = order[0::2], order[1::2]
     lengths = position[stops] - position[starts]
-    heights = np.stack([levels[slab[starts]], levels[slab[starts] + 1]], axis=1)
-    middle = float((ends_mm @ along).mean())
-    chosen = np.arange(lengths.size)
-    for cost in (-lengths, np.abs(heights - middle), heights, position[starts]):
-        values = cost.ravel()[chosen]
-        chosen = chosen[values <= values.min() + TIE_MM]
-    pair, side = divmod(int(chosen[0]), 2)
-    ends = crossings[[starts[pair], stops[pair]], side]
-    return Chord(float(lengths[pair, side]), ends)
-
-
-def _outline_edges(pixels: BoolArray) -> DoubleArray:
-    """Unit edges between set and unset pixels as corner indices, shape (n, 2, 2)."""
-    padded = np.pad(pixels, 1)
-    rows, columns = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
-    across_columns = np.stack([[rows, columns], [rows + 1, columns]])
-    rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
-    across_rows = np.stack([[rows, columns], [rows, columns + 1]])
-    edges = np.concatenate([across_columns, across_rows], axis=2)
-    return edges.transpose(2, 0, 1).astype(np.float64)
-
-
-def _levels(heights: DoubleArray) -> tuple[DoubleArray, IndexArray, DoubleArray]:
-    """Give heights that differ by rounding only one level, so that edges along it count as flat.
-
-    Returns:
-        The level height of each value, its level number, and the height of each level in order.
-    """
-    flat = heights.ravel()
-    order = flat.argsort(kind="stable")
-    is_new = np.diff(flat[order], prepend=-np.inf) > TIE_MM
-    levels = flat[order][is_new]
-    rank = np.empty(flat.size, dtype=np.int64)
-    rank[order] = np.cumsum(is_new) - 1
-    return levels[rank].reshape(heights.shape), rank.reshape(heights.shape), levels
-
-
-def _slab_numbers(rank: IndexArray) -> IndexArray:
-    """Slab of every crossing: each edge crosses all slabs between the levels of its ends."""
-    low, counts = rank.min(axis=1), np.abs(rank[:, 1] - rank[:, 0])
-    first = np.repeat(np.cumsum(counts) - counts, counts)
-    return np.asarray(np.repeat(low, counts) + np.arange(counts.sum()) - first)
-
-
-def _crossings(
-    edges: DoubleArray, height: DoubleArray, rank: IndexArray, levels: DoubleArray
-) -> DoubleArray:
-    """Where edges cross the bottom and the top of their slabs: corner indices, shape (n, 2, 2)."""
-    owner = np.repeat(np.arange(len(edges)), np.abs(rank[:, 1] - rank[:, 0]))
-    slab = _slab_numbers(rank)
-    start, stop = height[owner, 0], height[owner, 1]
-    levels_of = np.stack([levels[slab], levels[slab + 1]], axis=1)
-    share = (levels_of - start[:, None]) / (stop - start)[:, None]
-    begin, end = edges[owner, 0], edges[owner, 1]
-    return np.asarray(begin[:, None] + share[..., None] * (end - begin)[:, None])
+    pair, side = np.nonzero(lengths >= lengths.max() - TIE_MM)
+    ends = np.stack([points[starts[pair], side], points[stops[pair], side]], axis=1)
+    return ends, outline.levels[slab[starts[pair]] + side], lengths[pair, side]
