@@ -1,0 +1,89 @@
+"""CSV and terminal tables with no, one and many lesions."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+
+import pytest
+from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, lesion
+
+from livertumor_cli.cli.case_table import print_case_table
+from livertumor_cli.report.json_report import build_report
+from livertumor_cli.report.tables import (
+    CSV_COLUMNS,
+    TERMINAL_COLUMNS,
+    lesion_rows,
+    lesions_csv,
+    summary_rows,
+)
+
+MANY = replace(FINDINGS, lesions=tuple(lesion(number) for number in range(1, 41)))
+NONE = replace(FINDINGS, lesions=(), tumor_volume_ml=0.0)
+
+
+def report_of(findings, **changes):
+    record = replace(RECORD, **changes)
+    return build_report(findings, source=NIFTI, geometry=GEOMETRY, record=record)
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_csv_has_one_row_per_lesion():
+    rows = rows_of(lesions_csv(MANY, source=DICOM))
+    assert [row["id"] for row in rows] == [str(number) for number in range(1, 41)]
+    first = rows[0]
+    assert first["volume_ml"] == "1.235"
+    assert first["longest_axial_diameter_mm"] == "14.14"
+    assert first["sop_instance_uid"] == "1.2.3.3"
+    assert first["longest_end_2_x_lps_mm"] == "10.0"
+    assert first["perpendicular_end_1_y_lps_mm"] == "0.0"
+    assert first["centroid_z_lps_mm"] == "5.0"
+
+
+def test_csv_without_lesions_is_the_header():
+    text = lesions_csv(NONE, source=NIFTI)
+    assert text == ",".join(CSV_COLUMNS) + "\n"
+
+
+def test_csv_leaves_what_does_not_exist_empty():
+    findings = replace(FINDINGS, lesions=(replace(lesion(), mean_hu=math.nan),))
+    (row,) = rows_of(lesions_csv(findings, source=NIFTI))
+    assert (row["mean_hu"], row["sop_instance_uid"]) == ("", "")
+
+
+def test_csv_columns_carry_their_unit():
+    units = ("_ml", "_mm", "_hu", "_index", "_uid")
+    assert all(name == "id" or name.endswith(units) for name in CSV_COLUMNS)
+
+
+def test_terminal_rows():
+    (row,) = lesion_rows(report_of(FINDINGS))
+    assert row == ("1", "1.24", "14.1", "7.0", "20.0", "3", "61")
+    assert len(row) == len(TERMINAL_COLUMNS)
+    assert dict(summary_rows(report_of(FINDINGS)))["Tumor burden"] == "1.0 %"
+
+
+def test_terminal_rows_show_what_does_not_exist():
+    findings = replace(FINDINGS, liver_mean_hu=math.nan)
+    assert dict(summary_rows(report_of(findings)))["Liver mean density"] == "-"
+
+
+@pytest.mark.parametrize("findings", [NONE, FINDINGS, MANY])
+def test_printed_table_fits_80_columns(findings, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_case_table(report_of(findings, flags=("A long sentence [0.5, 1.0] " * 6,)))
+    output = capsys.readouterr()
+    assert output.err == ""
+    lines = output.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "1500.1 ml" in output.out
+    assert "20.0 ml" in output.out
+    assert "[0.5, 1.0]" in output.out
+    assert "Research use only, not a medical device." in output.out
+    assert "…" not in output.out
+    found = [line for line in lines if line.strip().endswith("61")]
+    assert len(found) == len(findings.lesions)
+    assert ("No tumor was found." in output.out) == (not findings.lesions)
