@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from livertumor_cli.cli.console import stdout_console
-from livertumor_cli.report.tables import TERMINAL_COLUMNS, lesion_rows, summary_rows
 
 
 def print_case_table(report: Mapping[str, Any]) -> None:
@@ -18,6 +17,8 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
+
+    from livertumor_cli.report.tables import TERMINAL_COLUMNS, lesion_rows, summary_rows
 
     console = stdout_console()
     summary = Table.grid(padding=(0, 2))
