@@ -12,7 +12,7 @@ from livertumor_cli.cli.console import stdout_console, write_json
 from livertumor_cli.errors import GeometryError, Reason
 
 if TYPE_CHECKING:
-    from livertumor_cli.measure.comparison import CaseAgreement
+    from livertumor_cli.measure.comparison import CaseAgreement, StructureAgreement
     from livertumor_cli.measure.detection import Detection
     from livertumor_cli.volume import LabelMap
 
@@ -77,20 +77,7 @@ def _require_same_grid(prediction: LabelMap, reference: LabelMap) -> None:
 def _document(agreement: CaseAgreement) -> dict[str, Any]:
     """Everything measured, as plain values; None where a value does not exist."""
     return {
-        "structures": {
-            part.name: {
-                "dice": _rounded(part.overlap.dice, 4),
-                "jaccard": _rounded(part.overlap.jaccard, 4),
-                "voe": _rounded(part.overlap.voe, 4),
-                "rvd": _rounded(part.overlap.rvd, 4),
-                "rvd_lits": _rounded(part.overlap.rvd_lits, 4),
-                "assd_mm": _rounded(part.surface.assd_mm, 3),
-                "rmsd_mm": _rounded(part.surface.rmsd_mm, 3),
-                "hd95_mm": _rounded(part.surface.hd95_mm, 3),
-                "msd_mm": _rounded(part.surface.msd_mm, 3),
-            }
-            for part in agreement.structures
-        },
+        "structures": {part.name: _scores(part) for part in agreement.structures},
         "detection": {
             "plain": _detection(agreement.detection_plain),
             "lits": _detection(agreement.detection_lits),
@@ -115,6 +102,20 @@ def _document(agreement: CaseAgreement) -> dict[str, Any]:
             }
             for lesion in agreement.lesions
         ],
+    }
+
+
+def _scores(part: StructureAgreement) -> dict[str, float | None]:
+    return {
+        "dice": _rounded(part.overlap.dice, 4),
+        "jaccard": _rounded(part.overlap.jaccard, 4),
+        "voe": _rounded(part.overlap.voe, 4),
+        "rvd": _rounded(part.overlap.rvd, 4),
+        "rvd_lits": _rounded(part.overlap.rvd_lits, 4),
+        "assd_mm": _rounded(part.surface.assd_mm, 3),
+        "rmsd_mm": _rounded(part.surface.rmsd_mm, 3),
+        "hd95_mm": _rounded(part.surface.hd95_mm, 3),
+        "msd_mm": _rounded(part.surface.msd_mm, 3),
     }
 
 
