@@ -92,7 +92,7 @@ def _print_table(path: Path, document: dict[str, object], *, axes: str) -> None:
         "Series": document["series_uid"],
         "Voxels z, y, x": numbers("shape_zyx", 0),
         "Voxel size z, y, x": numbers("spacing_mm", 3) + " mm",
-        "Axes z, y, x": f"{axes} (toward left/right, posterior/anterior, superior/inferior)",
+        "Axes z, y, x": f"toward {', '.join(axes)}",
         "HU": f"{document['hu_min']:g} to {document['hu_max']:g}, mean {document['hu_mean']:.1f}",
         "Body center LPS": numbers("body_centroid_lps", 1).replace(" x ", ", ") + " mm",
     }

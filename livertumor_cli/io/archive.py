@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import zipfile
@@ -38,7 +39,8 @@ def is_zip(path: Path) -> bool:
 def extracted(path: Path) -> Iterator[Path]:
     """Unpack a zip file into a temporary folder that is removed at the end of the block.
 
-    The members get numbers as names, so that no name in the archive ever reaches the file system.
+    The members get numbers and the plain letters of their last name part as names: nothing in the
+    archive can choose where a file goes.
 
     Args:
         path: The zip file.
@@ -55,7 +57,7 @@ def extracted(path: Path) -> Iterator[Path]:
                 members = [member for member in archive.infolist() if not member.is_dir()]
                 _require_safe(members, path=path)
                 for number, member in enumerate(members):
-                    _unpack(archive, member, target=Path(folder, f"{number:06d}"))
+                    _unpack(archive, member, target=Path(folder, _plain_name(number, member)))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise PixelError(
                 f"{path.name} is damaged or packed in an unknown way.",
@@ -94,6 +96,11 @@ def _require_safe(members: list[zipfile.ZipInfo], *, path: Path) -> None:
             reason=Reason.TOO_LARGE,
             hint="Pack or give one study only.",
         )
+
+
+def _plain_name(number: int, member: zipfile.ZipInfo) -> str:
+    last = re.split(r"[/\\]", member.filename)[-1]
+    return f"{number:06d}-{re.sub(r'[^A-Za-z0-9._-]', '', last)[-40:]}"
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, target: Path) -> None:

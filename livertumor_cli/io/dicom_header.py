@@ -35,9 +35,13 @@ _CT = {
     "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT
     "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
 }
+_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LOCALIZER_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
+_MAP_WORDS = {"PERFUSION", "CBF", "CBV", "MTT", "TTP", "TMAX", "RCBF", "RCBV", "Z_EFF"}
 _HU_TYPES = {"", "HU", "US"}  # US: unspecified, which the values themselves must settle
+
+_DICOM_SUFFIXES = {".dcm", ".ima", ".dicom"}
 
 _TAGS = [
     "SOPClassUID",
@@ -113,20 +117,27 @@ def read_planes(path: Path) -> list[Plane]:
         path: Any file.
 
     Raises:
-        PixelError: unreadable, if it is DICOM and its header is broken.
+        PixelError: unreadable, if it is DICOM and its header is broken; truncated, if it is named
+            as DICOM and empty. Passing such a file over could hide a missing first or last slice.
     """
+    if path.suffix.lower() in _DICOM_SUFFIXES and path.stat().st_size == 0:
+        raise PixelError(
+            f"{path.name} is empty.",
+            reason=Reason.TRUNCATED,
+            hint="Copy or export the series again.",
+        )
     if not _is_dicom(path):
         return []
     try:
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        if dataset.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
+        if dataset.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_DIRECTORY:
             return []  # a DICOMDIR lists images and holds none
         return list(_planes(dataset, path))
     except (*MALFORMED, InvalidDicomError) as error:
         raise PixelError(
             f"{path.name} is a DICOM file whose header cannot be read.",
             reason=Reason.UNREADABLE,
-            hint="Export the series again; leaving the file out could hide a missing slice.",
+            hint="Export the series again.",
         ) from error
 
 
@@ -212,8 +223,8 @@ def _vector(values: Any, count: int) -> Vector | None:
 
 def _fault(dataset: Dataset, own: dict[str, Any]) -> Reason | None:
     """Why the file is no CT image, the plainest reason first."""
-    modality = str(dataset.get("Modality") or "CT")
     sop_class = str(dataset.get("SOPClassUID") or "")
+    modality = str(dataset.get("Modality") or ("CT" if sop_class in _CT else ""))
     words = {str(word).strip().upper() for word in dataset.get("ImageType") or []}
     words |= {str(word).strip().upper() for word in own.get("FrameType") or []}
     rescale_type = own.get("RescaleType") or dataset.get("RescaleType") or ""
@@ -224,6 +235,7 @@ def _fault(dataset: Dataset, own: dict[str, Any]) -> Reason | None:
         (int(dataset.get("SamplesPerPixel") or 1) > 1, Reason.COLOUR),
         (not dataset.get("Rows") or not dataset.get("Columns"), Reason.NO_PIXELS),
         (bool(words & _LOCALIZER_WORDS), Reason.LOCALIZER),
+        (bool(words & _MAP_WORDS), Reason.NOT_HU),
         (str(rescale_type).strip().upper() not in _HU_TYPES, Reason.NOT_HU),
     )
     return next((reason for holds, reason in checks if holds), None)

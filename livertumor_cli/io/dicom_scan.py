@@ -208,7 +208,8 @@ def _no_ct(planes: list[Plane], *, name: str) -> UnsupportedFormatError:
     reason = next(reason for reason in _FAULT_SENTENCES if reason in faults)
     sentence = _FAULT_SENTENCES[reason]
     if reason is Reason.NOT_CT:
-        sentence += f" (but {', '.join(sorted({plane.modality or '?' for plane in planes}))})"
+        kinds = {plane.modality or "objects of no stated kind" for plane in planes}
+        sentence += f" (but {', '.join(sorted(kinds))})"
     return UnsupportedFormatError(
         f"{name} cannot be used: {sentence}.",
         reason=reason,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livertumor_cli.errors import InputError, Reason, UnsupportedFormatError
+from livertumor_cli.errors import ConfigError, InputError, Reason, UnsupportedFormatError
 from livertumor_cli.io.atomic import write_bytes, write_text
 from livertumor_cli.io.readback import verify_written
 from livertumor_cli.volume import LabelMap, Volume
@@ -37,6 +37,7 @@ def read_volume(path: Path, *, series_uid: str = "") -> Volume:
 
     Raises:
         InputError: With the reason; see `livertumor_cli.errors.Reason`.
+        ConfigError: If a series is asked for in a format that has none.
     """
     try:
         return _read(path, series_uid=series_uid)
@@ -52,6 +53,8 @@ def _read(path: Path, *, series_uid: str) -> Volume:
     name = path.name.lower()
     if path.is_dir():
         return _read_dicom(path, series_uid=series_uid)
+    if series_uid and name.endswith(_NIFTI + _ITK):
+        raise ConfigError(f"{path.name} is no DICOM, so no series can be chosen in it.")
     path.stat()
     if not path.is_file():
         raise UnsupportedFormatError(

@@ -144,7 +144,7 @@ def _spatial_shape(header: Header) -> tuple[int, int, int]:
 def _real_dtype(header: Header) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = header.get_data_dtype()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise UnsupportedFormatError(
             "The voxels are of an unknown type.", reason=Reason.UNSUPPORTED_FORMAT
         ) from error
