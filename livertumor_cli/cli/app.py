@@ -71,11 +71,9 @@ def app(verbose: bool) -> None:
     Exit codes: 0 done (also when no tumor was found), 1 other error, 2 usage, 3 input, 4 model,
     5 device or engine, 6 output, 7 batch finished with failed cases, 130 interrupted.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.ERROR,
-        format="%(name)s: %(message)s",
-    )
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s")
+    # Libraries stay silent unless something breaks; the program's own warnings are for the user.
+    logging.getLogger("livertumor_cli").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def report_error(error: LiverTumorError) -> int:

@@ -1,0 +1,1 @@
+"""Checkpoints to checked ONNX; torch only, imported by the command `export`."""

@@ -1,0 +1,1 @@
+"""From HU to a label map: intensities, grids, windows, scales, the cascade."""

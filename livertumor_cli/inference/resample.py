@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 (the name its own documentation uses)
 
 from livertumor_cli.arrays import FloatArray, HuArray
-from livertumor_cli.geometry import Geometry, Spacing
+from livertumor_cli.geometry import Box, Geometry, Spacing
 
 
 def patient_grid(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
@@ -95,7 +95,7 @@ def resample_to(
     image = _average_blocks(image, wanted=target.spacing_mm[::-1])
     resampled = sitk.Resample(
         image,
-        _reference(target),
+        grid_image(target),
         sitk.Transform(),
         sitk.sitkLinear,
         outside_hu,
@@ -103,6 +103,36 @@ def resample_to(
     )
     values: FloatArray = sitk.GetArrayFromImage(resampled)
     return values
+
+
+def crop_around(
+    array: HuArray, geometry: Geometry, target: Geometry, *, margin_mm: float
+) -> tuple[HuArray, Geometry]:
+    """The smallest part of a scan that holds all that a target grid can sample.
+
+    Args:
+        array: Shape of `geometry`.
+        geometry: The stored grid.
+        target: The wanted grid.
+        margin_mm: Kept beyond the target's outermost voxel centers.
+
+    Returns:
+        A view of the array and its grid; one voxel at least.
+    """
+    half = 0.5 * np.abs(target.affine_lps[:3, :3]).sum(axis=1) + margin_mm
+    corners = target.corners_lps()
+    low, high = corners.min(axis=0) - half, corners.max(axis=0) + half
+    ends = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    indices = geometry.lps_to_index(ends)
+    sizes = np.array(geometry.shape)
+    first = np.clip(np.floor(indices.min(axis=0)).astype(int), 0, sizes - 1)
+    last = np.clip(np.ceil(indices.max(axis=0)).astype(int) + 1, first + 1, sizes)
+    box: Box = (
+        slice(int(first[0]), int(last[0])),
+        slice(int(first[1]), int(last[1])),
+        slice(int(first[2]), int(last[2])),
+    )
+    return array[box], geometry.cropped(box)
 
 
 def _average_blocks(image: sitk.Image, *, wanted: tuple[float, ...]) -> sitk.Image:
@@ -130,7 +160,7 @@ def to_image(array: HuArray, geometry: Geometry) -> sitk.Image:
     return image
 
 
-def _reference(geometry: Geometry) -> sitk.Image:
+def grid_image(geometry: Geometry) -> sitk.Image:
     """An image that carries a grid; SimpleITK's Resample wants one (its voxels are not read)."""
     image = sitk.Image([int(size) for size in geometry.shape[::-1]], sitk.sitkUInt8)
     image.SetSpacing([float(step) for step in geometry.spacing_mm[::-1]])

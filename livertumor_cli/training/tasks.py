@@ -27,7 +27,10 @@ class Task:
         hu_window: Lower and upper HU of the input.
         classes: Channel names.
         class_weights: Weight of each class in the cross entropy.
-        tumor_share: Share of the patches that are centered on a tumor voxel.
+        tumor_share: Share of the patches that are centered on a tumor.
+        inference_patch: Input size of the exported network.
+        overlap: Share of a window that its neighbor also covers.
+        divisor: Every patch size must be divisible by it.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Task:
     classes: tuple[str, ...]
     class_weights: tuple[float, ...]
     tumor_share: float
+    inference_patch: tuple[int, int, int]
+    overlap: tuple[float, float, float]
+    divisor: int = 8
 
 
 PAPER_WINDOW_HU = (-160.0, 240.0)
@@ -57,6 +63,8 @@ TASKS = {
         classes=("background", "liver"),
         class_weights=(1.0, 1.0),
         tumor_share=0.0,
+        inference_patch=(48, 80, 96),
+        overlap=(0.5, 0.25, 0.25),
     ),
     "uca-net/lesion": Task(
         name="uca-net/lesion",
@@ -69,6 +77,8 @@ TASKS = {
         classes=("background", "liver", "tumor", "vessel"),
         class_weights=(1.0, 1.0, 2.0, 2.0),
         tumor_share=0.6,
+        inference_patch=(32, 128, 128),
+        overlap=(0.5, 0.35, 0.35),
     ),
 }
 

@@ -1,0 +1,66 @@
+"""`livertumor demo`: the main job on a phantom whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from livertumor_cli.cli.options import network_options
+from livertumor_cli.cli.segment import run_and_write, segment_options, show_result
+
+
+@click.command()
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("livertumor_demo"),
+    show_default=True,
+    help="Folder for the phantom scan and the results.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Another seed, another phantom.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier demo in that folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON, nothing else.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no tables.")
+@network_options
+def demo(
+    output: Path,
+    seed: int,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **network: Any,
+) -> None:
+    """Draw an abdominal CT phantom as a DICOM series, segment it, compare with the truth.
+
+    The phantom is a drawing, not a patient: that it is segmented shows that the program works here,
+    not how well it finds tumors in patients.
+
+    Example: livertumor demo -o demo
+    """
+    from livertumor_cli.cli.console import write_json
+    from livertumor_cli.cli.demo_table import print_comparison
+    from livertumor_cli.cli.progress import show_progress
+    from livertumor_cli.demo import compare_with_truth, write_phantom
+
+    silent = quiet or as_json
+    with show_progress(quiet=silent) as progress:
+        progress("draw", 0, 0)
+        phantom = write_phantom(output, seed=seed, overwrite=overwrite)
+    results = output / "results"
+    report = run_and_write(
+        output / "scan",
+        target=results,
+        overwrite=overwrite,
+        quiet=silent,
+        options=segment_options(**network),
+    )
+    comparison = compare_with_truth(phantom, results / "mask.nii.gz", report=report)
+    if as_json:
+        write_json(comparison)
+        return
+    show_result(report, target=results, as_json=False, quiet=quiet)
+    if not quiet:
+        print_comparison(comparison)

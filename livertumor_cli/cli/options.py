@@ -1,0 +1,108 @@
+"""Options that several commands share, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEVICES = ["auto", "cuda", "cpu"]
+ENGINES = ["auto", "onnxruntime", "openvino"]
+PRECISIONS = ["auto", "f32", "bf16", "fp16"]
+MOST_SCALES = 8
+SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
+
+
+def parse_scales(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    """Read '0.5,1.0,1.5'.
+
+    Raises:
+        click.BadParameter: If a part is no number, out of range, or repeated.
+    """
+    if value is None:
+        return None
+    try:
+        scales = tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter("give numbers with commas between, such as 0.5,1.0,1.5") from error
+    if not all(SMALLEST_SCALE <= scale <= LARGEST_SCALE for scale in scales):
+        raise click.BadParameter(f"scales lie between {SMALLEST_SCALE:g} and {LARGEST_SCALE:g}")
+    if len(set(scales)) != len(scales) or len(scales) > MOST_SCALES:
+        raise click.BadParameter(f"give each scale once, at most {MOST_SCALES}")
+    return scales
+
+
+def network_options(command: Command) -> Command:
+    """Recipe, device, engine, precision, scales and threads."""
+    for option in reversed(_NETWORK_OPTIONS):
+        command = option(command)
+    return command
+
+
+def result_options(command: Command) -> Command:
+    """Where results go and what is printed."""
+    for option in reversed(_RESULT_OPTIONS):
+        command = option(command)
+    return command
+
+
+_NETWORK_OPTIONS = (
+    click.option(
+        "--recipe",
+        default=None,
+        metavar="NAME|FOLDER",
+        help="Installed recipe (see 'livertumor models') or folder of one.",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(DEVICES),
+        default="auto",
+        show_default=True,
+        help="Where the networks run; cuda is an error where it cannot be had.",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="auto",
+        show_default=True,
+        help="Program that runs the networks.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="auto takes the fastest that the recipe's validation allows.",
+    ),
+    click.option(
+        "--scales",
+        callback=parse_scales,
+        metavar="LIST",
+        help="Zoom factors that are averaged, such as 0.5,1.0,1.5 (default: the recipe's).",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        default=None,
+        help="CPU threads (default: the physical cores).",
+    ),
+)
+
+_RESULT_OPTIONS = (
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Folder for the results.",
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace an earlier result in that folder."),
+    click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, nothing else."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no table."),
+)

@@ -1,0 +1,109 @@
+"""`livertumor segment SCAN`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from livertumor_cli.cli.options import network_options, result_options
+
+if TYPE_CHECKING:
+    from livertumor_cli.pipeline import SegmentOptions
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".zip", ".dcm")
+
+
+@click.command()
+@click.argument("scan", type=click.Path(path_type=Path))
+@result_options
+@network_options
+def segment(
+    scan: Path,
+    output: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **network: Any,
+) -> None:
+    """Segment liver, tumors and intrahepatic vessels in SCAN and measure them.
+
+    SCAN is a contrast-enhanced abdominal CT: a NIfTI, MHA or NRRD file, a DICOM folder, or a zip of
+    one. Results appear in <SCAN>_livertumor beside it, or in the folder given with -o.
+
+    Example: livertumor segment scan.nii.gz -o results/patient1
+    """
+    target = output or default_output(scan)
+    report = run_and_write(
+        scan,
+        target=target,
+        overwrite=overwrite,
+        quiet=quiet or as_json,
+        options=segment_options(**network),
+    )
+    show_result(report, target=target, as_json=as_json, quiet=quiet)
+
+
+def segment_options(
+    *,
+    recipe: str | None,
+    device: str,
+    engine: str,
+    precision: str,
+    scales: tuple[float, ...] | None,
+    threads: int | None,
+) -> SegmentOptions:
+    """The command line's words as the pipeline's options."""
+    from livertumor_cli.engine.engine import Device, EngineKind
+    from livertumor_cli.pipeline import SegmentOptions
+    from livertumor_cli.recipes.store import DEFAULT_RECIPE
+
+    return SegmentOptions(
+        recipe=recipe or DEFAULT_RECIPE,
+        device=Device(device),
+        engine=EngineKind(engine),
+        precision=precision,
+        scales=scales,
+        threads=threads,
+    )
+
+
+def default_output(scan: Path) -> Path:
+    """`<scan>_livertumor` beside the scan, without the scan's suffix."""
+    whole = scan.absolute()
+    name = whole.name
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+            break
+    return whole.with_name(f"{name}_livertumor")
+
+
+def run_and_write(
+    scan: Path, *, target: Path, overwrite: bool, quiet: bool, options: SegmentOptions
+) -> dict[str, Any]:
+    """Segment with progress on stderr, write the results, and return the report."""
+    from livertumor_cli.cli.progress import show_progress
+    from livertumor_cli.io.output_folder import require_writable
+    from livertumor_cli.pipeline import segment_case, write_case
+
+    # Minutes of work must not end in "exists already".
+    require_writable(target, overwrite=overwrite)
+    with show_progress(quiet=quiet) as progress:
+        result = segment_case(scan, options=options, progress=progress)
+        progress("write", 0, 0)
+        return write_case(result, target, overwrite=overwrite)
+
+
+def show_result(report: dict[str, Any], *, target: Path, as_json: bool, quiet: bool) -> None:
+    """JSON, or the table and the folder; only the folder when quiet."""
+    from livertumor_cli.cli.case_table import print_case_table
+    from livertumor_cli.cli.console import write_json
+
+    if as_json:
+        write_json(report)
+        return
+    if not quiet:
+        print_case_table(report)
+    click.echo(str(target))

@@ -1,0 +1,89 @@
+"""The demo: a phantom on disk as a scanner would store it, and how much of it was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livertumor_cli.anatomy import Label
+from livertumor_cli.arrays import BoolArray, LabelArray
+from livertumor_cli.io.dicom_ct import write_ct_series
+from livertumor_cli.io.formats import write_label_map
+from livertumor_cli.io.label_maps import read_label_map
+from livertumor_cli.io.output_folder import OutputFolder
+from livertumor_cli.measure.agreement import dice
+from livertumor_cli.phantom import Phantom, PhantomSpec, Tumor, make_phantom
+from livertumor_cli.volume import LabelMap
+
+
+def write_phantom(folder: Path, *, seed: int, overwrite: bool) -> Phantom:
+    """Draw a phantom and write `scan/` (a DICOM CT series) and `truth.nii.gz`.
+
+    Args:
+        folder: The demo's folder; appears whole or not at all.
+        seed: Of the phantom.
+        overwrite: Whether an earlier demo there may be replaced.
+
+    Raises:
+        OutputError: If the folder exists or cannot be written.
+    """
+    with OutputFolder(folder, overwrite=overwrite) as inside:
+        phantom = make_phantom(PhantomSpec(seed=seed))
+        write_ct_series(inside / "scan", phantom.volume, seed=f"livertumor phantom {seed}")
+        truth = LabelMap(phantom.labels, phantom.volume.geometry)
+        write_label_map(inside / "truth.nii.gz", truth)
+    return phantom
+
+
+def compare_with_truth(phantom: Phantom, mask_path: Path, *, report: dict[str, Any]) -> dict[str, Any]:
+    """Found against true volumes.
+
+    Args:
+        phantom: The truth.
+        mask_path: The mask that was found.
+        report: The report of the run.
+
+    Returns:
+        Liver, tumor and vessel volumes with Dice, and each tumor with the share of it that was
+        found. True tumor volumes are the analytic ones of the ellipsoids.
+    """
+    found = np.asarray(read_label_map(mask_path).labels, dtype=np.uint8)
+    truth, voxel_ml = phantom.labels, phantom.volume.geometry.voxel_ml
+    structures = {
+        "liver": (truth > 0, found > 0),
+        "tumor": (truth == Label.TUMOR, found == Label.TUMOR),
+        "vessel": (truth == Label.VESSEL, found == Label.VESSEL),
+    }
+    return {
+        "phantom": True,
+        "structures": [
+            {
+                "name": name,
+                "true_ml": round(float(true.sum()) * voxel_ml, 2),
+                "found_ml": round(float(seen.sum()) * voxel_ml, 2),
+                "dice": round(dice(seen, true), 4),
+            }
+            for name, (true, seen) in structures.items()
+        ],
+        "tumors": [_tumor_row(tumor, phantom, found) for tumor in phantom.tumors],
+        "lesions_reported": len(report["lesions"]),
+    }
+
+
+def _tumor_row(tumor: Tumor, phantom: Phantom, found: LabelArray) -> dict[str, Any]:
+    """One tumor: its truth and how much of its voxels carries the tumor label."""
+    inside = _voxels_of(tumor, phantom)
+    share = float((found[inside] == Label.TUMOR).mean()) if inside.any() else 0.0
+    return {
+        "true_diameter_mm": round(tumor.mean_diameter_mm, 1),
+        "true_ml": round(tumor.volume_ml, 2),
+        "found_percent": round(100 * share, 1),
+    }
+
+
+def _voxels_of(tumor: Tumor, phantom: Phantom) -> BoolArray:
+    from livertumor_cli.phantom.shapes import Canvas
+
+    return Canvas(phantom.volume.geometry).mask_of(tumor.shape)

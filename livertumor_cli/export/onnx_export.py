@@ -1,0 +1,134 @@
+"""A network to one ONNX file with fixed shapes that proves itself against torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from livertumor_cli.arrays import FloatArray
+from livertumor_cli.engine.engine import Device, EngineKind, EngineRequest
+from livertumor_cli.engine.open_engine import open_engine
+from livertumor_cli.errors import ModelContractError
+
+OPSET = 20
+LARGEST_LOGIT_DIFFERENCE = 1e-3
+LARGEST_CHANGED_SHARE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far an exported file departs from its torch network.
+
+    Attributes:
+        logit_difference: Largest absolute difference of any logit.
+        changed_share: Share of the voxels whose largest class differs.
+    """
+
+    logit_difference: float
+    changed_share: float
+
+
+def write_onnx(
+    network: nn.Module, path: Path, *, patch: tuple[int, int, int], metadata: dict[str, str]
+) -> None:
+    """Export a 3D network of one input channel for batches of one patch.
+
+    Args:
+        network: In any mode; it is exported in eval mode, float32.
+        path: The ONNX file; written under a temporary name first.
+        patch: Input size z, y, x, fixed in the file: engines plan memory and kernels for it.
+        metadata: Written into the file's properties.
+    """
+    example = torch.zeros(1, 1, *patch)
+    quiet = io.StringIO()
+    # The exporter prints its progress and warns of its own future; neither is for our user.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval().float(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=["logits"],
+            external_data=False,
+        )
+    if program is None:
+        raise ModelContractError("the exporter made no model.")
+    model = program.model_proto
+    strip_builder(model)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    unfinished = path.with_suffix(".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, unfinished)
+    unfinished.replace(path)
+
+
+def strip_builder(model: onnx.ModelProto) -> None:
+    """Remove stack traces and names of the builder's files from every part of a model."""
+    graphs = [model.graph, *model.functions]
+    for part in graphs:
+        for node in part.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        del value.metadata_props[:]
+        value.doc_string = ""
+    for tensor in model.graph.initializer:
+        del tensor.metadata_props[:]
+        tensor.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    model.graph.doc_string = ""
+    model.doc_string = ""
+
+
+def compare_with_torch(network: nn.Module, path: Path, images: list[FloatArray]) -> Agreement:
+    """Run torch and ONNX Runtime on the same patches in float32.
+
+    Args:
+        network: The torch network.
+        path: The exported file.
+        images: Network inputs, shape (z, y, x) each.
+    """
+    request = EngineRequest(file=path, device=Device.CPU, kind=EngineKind.ONNXRUNTIME)
+    engine = open_engine(request)
+    network = network.eval().float()
+    difference, changed, voxels = 0.0, 0, 0
+    for image in images:
+        batch = np.ascontiguousarray(image[None, None], dtype=np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(batch)).numpy()
+        obtained = engine.run(batch)
+        difference = max(difference, float(np.abs(expected - obtained).max()))
+        changed += int((expected.argmax(1) != obtained.argmax(1)).sum())
+        voxels += image.size
+    return Agreement(difference, changed / max(voxels, 1))
+
+
+def require_agreement(agreement: Agreement, path: Path) -> None:
+    """Refuse an export that does not compute what the network computes.
+
+    Raises:
+        ModelContractError: If logits or classes differ by more than rounding.
+    """
+    if (
+        agreement.logit_difference > LARGEST_LOGIT_DIFFERENCE
+        or agreement.changed_share > LARGEST_CHANGED_SHARE
+    ):
+        raise ModelContractError(
+            f"{path.name} differs from its network: logits by {agreement.logit_difference:.2e}, "
+            f"class in {agreement.changed_share:.2e} of the voxels.",
+            hint="The file was not taken into the recipe.",
+        )

@@ -1,0 +1,103 @@
+"""An exported stage takes its place in a recipe folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from livertumor_cli.io.atomic import write_text
+from livertumor_cli.recipes.recipe import (
+    RECIPE_FILE,
+    Activation,
+    Fusion,
+    Normalization,
+    Recipe,
+    Stage,
+    StageRole,
+    Weighting,
+    load_recipe,
+    to_toml,
+)
+from livertumor_cli.training.tasks import Task
+
+LIVER_BOX_MARGIN_MM = 20.0
+
+
+def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
+    """The recipe's stage for a trained task, as the training prepared its data.
+
+    Args:
+        task: What was trained.
+        file: The exported ONNX file.
+        patch: Its input size, z, y, x.
+    """
+    role = StageRole(task.name.rpartition("/")[2])
+    with file.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Stage(
+        name=role,
+        network=task.network,
+        file=file.name,
+        sha256=sha256,
+        dimensions=3,
+        spacing_mm=task.spacing_mm,
+        patch=patch,
+        overlap=task.overlap,
+        weighting=Weighting.GAUSSIAN,
+        hu_window=task.hu_window,
+        percentiles=None,
+        normalization=Normalization.UNIT,
+        classes=task.classes,
+        activation=Activation.SOFTMAX,
+        scales=(1.0,),
+        fusion=Fusion.MEAN,
+    )
+
+
+def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
+    """Write or update `recipe.toml` so that it names a stage's new file.
+
+    In an existing recipe all else stays: texts, the other stage, and of this stage thresholds,
+    precisions and scales, which belong to its validation.
+
+    Args:
+        folder: The recipe's folder, which holds the stage's file.
+        stage: The new stage.
+        task: Gives a new recipe its name.
+    """
+    if (folder / RECIPE_FILE).is_file():
+        recipe = _with_stage(load_recipe(folder), stage)
+    else:
+        name = task.name.partition("/")[0]
+        recipe = Recipe(
+            folder=folder,
+            name=name,
+            title=name,
+            version="0.1.0",
+            citation="",
+            training_data="",
+            license="",
+            liver_box_margin_mm=LIVER_BOX_MARGIN_MM,
+            stages=(stage,),
+        )
+    write_text(folder / RECIPE_FILE, to_toml(recipe))
+    return recipe
+
+
+def _with_stage(recipe: Recipe, stage: Stage) -> Recipe:
+    if recipe.has_stage(stage.name):
+        old = recipe.stage(stage.name)
+        stage = replace(
+            stage,
+            thresholds=old.thresholds,
+            cpu_precision=old.cpu_precision,
+            cuda_precision=old.cuda_precision,
+            scales=old.scales,
+        )
+    others = [other for other in recipe.stages if other.name != stage.name]
+    order = list(StageRole)
+    stages = sorted([*others, stage], key=lambda one: order.index(one.name))
+    return replace(recipe, stages=tuple(stages))
+
+

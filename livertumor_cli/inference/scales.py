@@ -1,0 +1,116 @@
+"""One stage at several scales, averaged (SFAN, section on multi-scale inference: 0.5, 1.0, 1.5).
+
+A scale of 0.5 halves the size of the image a network sees: in three dimensions the grid's spacing
+doubles, in two the slices are resized and stay apart as they are. Every scale samples the scan
+itself, so that an upscaled image holds the detail that the scan has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from livertumor_cli.arrays import BoolArray, FloatArray, HuArray
+from livertumor_cli.engine.engine import Engine
+from livertumor_cli.geometry import Geometry, Spacing
+from livertumor_cli.inference.intensity import prepare_intensity
+from livertumor_cli.inference.resample import patient_grid, resample_to
+from livertumor_cli.inference.windows import StepProgress, predict_windows
+from livertumor_cli.recipes.recipe import Stage
+from livertumor_cli.volume import AIR_HU
+
+AIR_LIMIT_HU = -500.0
+"""A window whose every voxel lies below it shows no tissue and is not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Probabilities on a grid along the patient's axes.
+
+    Attributes:
+        probabilities: float32, shape (classes, z, y, x).
+        geometry: The grid.
+    """
+
+    probabilities: FloatArray
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleProgress:
+    """Spreads the windows of several scales over one progress count."""
+
+    on_step: StepProgress
+    index: int
+    count: int
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report as if every scale had the windows of the present one."""
+        self.on_step(self.index * total + done, self.count * total)
+
+
+def predict_scales(
+    hu: HuArray,
+    geometry: Geometry,
+    *,
+    stage: Stage,
+    engine: Engine,
+    scales: tuple[float, ...],
+    target: Geometry,
+    needed: Callable[[Geometry], BoolArray] | None,
+    on_step: StepProgress,
+) -> Prediction:
+    """Mean probabilities of a stage over scales.
+
+    Args:
+        hu: The scan, or the part of it that matters, shape (z, y, x).
+        geometry: Its grid.
+        stage: The stage.
+        engine: The stage's network.
+        scales: Zoom factors.
+        target: The stage's own grid (scale 1), on which the result stands.
+        needed: Gives for a grid the voxels worth looking at; all tissue where None.
+        on_step: Told after each window.
+    """
+    mean = np.zeros((len(stage.classes), *target.shape), dtype=np.float32)
+    for index, scale in enumerate(scales):
+        grid = scaled_grid(target, scale=scale, dimensions=stage.dimensions)
+        image = resample_to(hu, geometry, target=grid, outside_hu=AIR_HU)
+        look = image > AIR_LIMIT_HU
+        if needed is not None:
+            look &= needed(grid)
+        probabilities = predict_windows(
+            prepare_intensity(image, stage),
+            engine=engine,
+            stage=stage,
+            needed=look,
+            on_step=ScaleProgress(on_step, index, len(scales)),
+        )
+        if scale != 1.0:
+            probabilities = bring_to(probabilities, grid, target=target)
+        mean += probabilities / np.float32(len(scales))
+    return Prediction(mean, target)
+
+
+def scaled_grid(target: Geometry, *, scale: float, dimensions: int) -> Geometry:
+    """The grid of a stage at a scale, over the same part of the patient."""
+    if scale == 1.0:
+        return target
+    depth, height, width = target.spacing_mm
+    spacing: Spacing = (
+        depth if dimensions == 2 else depth / scale,
+        height / scale,
+        width / scale,
+    )
+    return patient_grid(target, spacing)
+
+
+def bring_to(probabilities: FloatArray, grid: Geometry, *, target: Geometry) -> FloatArray:
+    """Interpolate probability maps onto another grid; background outside."""
+    maps = [
+        resample_to(part, grid, target=target, outside_hu=1.0 if channel == 0 else 0.0)
+        for channel, part in enumerate(probabilities)
+    ]
+    return np.stack(maps)

@@ -1,0 +1,253 @@
+"""One scan from file to findings and files: the one place that composes reading, networks,
+measurement and report. The command line, the batch runner and Python programs all call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livertumor_cli.anatomy import Label
+from livertumor_cli.engine.contract import ModelContract
+from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest, Precision
+from livertumor_cli.engine.open_engine import open_engine, resolve_device
+from livertumor_cli.findings import CaseFindings
+from livertumor_cli.inference.cascade import StopWatch, run_cascade
+from livertumor_cli.io.formats import read_volume, write_label_map
+from livertumor_cli.io.output_folder import OutputFolder
+from livertumor_cli.io.readback import verify_written
+from livertumor_cli.io.atomic import write_text
+from livertumor_cli.measure.case import measure_case
+from livertumor_cli.measure.components import number_lesions
+from livertumor_cli.process_memory import peak_memory_mb
+from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
+from livertumor_cli.recipes.store import DEFAULT_RECIPE, find_recipe, verify_stage
+from livertumor_cli.report.json_report import build_report, report_text
+from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
+from livertumor_cli.report.tables import lesions_csv
+from livertumor_cli.volume import LabelMap, Volume
+
+Progress = Callable[[str, int, int], None]
+"""Told (step, done, total); a total of 0 means that the end is not known."""
+
+THICK_SLICE_MM = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentOptions:
+    """How to segment.
+
+    Attributes:
+        recipe: Name of an installed recipe or folder of one.
+        device: Where to run.
+        engine: Which program runs the networks.
+        precision: "auto" takes what the recipe's validation allows; "f32" forbids less.
+        scales: Zoom factors of the second stage; the recipe's own where None.
+        threads: CPU threads; the engine's choice where None.
+    """
+
+    recipe: str = DEFAULT_RECIPE
+    device: Device = Device.AUTO
+    engine: EngineKind = EngineKind.AUTO
+    precision: str = "auto"
+    scales: tuple[float, ...] | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResult:
+    """Everything known about one scan.
+
+    Attributes:
+        volume: The scan.
+        mask: `anatomy.Label` values on its grid.
+        lesions: One number per lesion, same grid.
+        findings: The measurements.
+        record: How the result was made.
+    """
+
+    volume: Volume
+    mask: LabelMap
+    lesions: LabelMap
+    findings: CaseFindings
+    record: RunRecord
+
+    def report(self) -> dict[str, Any]:
+        """The content of `report.json`."""
+        volume = self.volume
+        return build_report(
+            self.findings, source=volume.source, geometry=volume.geometry, record=self.record
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """A recipe whose files were verified and whose networks are open."""
+
+    recipe: Recipe
+    engines: dict[StageRole, Engine] = field(default_factory=dict)
+
+    def describe(self, scales: tuple[float, ...]) -> RunRecord:
+        """What report and user must know about how they run."""
+        recipe = self.recipe
+        infos = [engine.info for engine in self.engines.values()]
+        identity = RecipeIdentity(
+            recipe.name,
+            recipe.version,
+            recipe.title,
+            recipe.license,
+            {stage.file: stage.sha256 for stage in recipe.stages},
+        )
+        return RunRecord(
+            recipe=identity,
+            device=str(infos[-1].device),
+            engine=infos[-1].engine,
+            precision=", ".join(dict.fromkeys(str(info.precision) for info in infos)),
+            scales=scales,
+        )
+
+
+def open_networks(options: SegmentOptions) -> Networks:
+    """Find the recipe, verify its files and open its networks.
+
+    Raises:
+        ModelError: If a recipe or file is missing, altered or unfit.
+        BackendError: If the device or engine asked for cannot be had.
+    """
+    recipe = find_recipe(options.recipe)
+    device = resolve_device(options.device, kind=options.engine)
+    engines: dict[StageRole, Engine] = {}
+    for stage in recipe.stages:
+        request = EngineRequest(
+            file=verify_stage(recipe, stage),
+            device=device,
+            kind=options.engine,
+            precision=_precision(stage, device, options.precision),
+            threads=options.threads,
+        )
+        contract = ModelContract(patch=stage.network_patch, classes=len(stage.classes))
+        engines[stage.name] = open_engine(request, contract=contract)
+    return Networks(recipe, engines)
+
+
+def _precision(stage: Stage, device: Device, wish: str) -> Precision:
+    """The lowest precision that recipe and user allow."""
+    if wish != "auto":
+        return Precision(wish)
+    allowed = stage.cuda_precision if device is Device.CUDA else stage.cpu_precision
+    return Precision(str(allowed))
+
+
+def segment_case(
+    path: Path,
+    *,
+    options: SegmentOptions,
+    progress: Progress,
+    networks: Networks | None = None,
+) -> CaseResult:
+    """Read, segment and measure one scan; writes nothing.
+
+    Args:
+        path: NIfTI, MHA or NRRD file, DICOM folder or zip.
+        options: Recipe, device, scales.
+        progress: Told what is going on.
+        networks: Networks opened before, for many scans; opened here where None.
+
+    Raises:
+        LiverTumorError: Of the class that fits, with what is wrong and what to do.
+    """
+    watch = StopWatch()
+    progress("read", 0, 0)
+    volume = read_volume(path)
+    watch.lap("read")
+    progress("open networks", 0, 0)
+    networks = networks or open_networks(options)
+    watch.lap("open_networks")
+    return segment_volume(
+        volume, networks=networks, scales=options.scales, progress=progress, watch=watch
+    )
+
+
+def segment_volume(
+    volume: Volume,
+    *,
+    networks: Networks,
+    scales: tuple[float, ...] | None,
+    progress: Progress,
+    watch: StopWatch | None = None,
+) -> CaseResult:
+    """Segment and measure a scan in memory; see `segment_case`."""
+    watch = watch or StopWatch()
+    segmentation = run_cascade(
+        volume,
+        recipe=networks.recipe,
+        engines=networks.engines,
+        scales=scales,
+        on_progress=progress,
+    )
+    timings_s = watch.timings_s | segmentation.timings_s
+    watch.lap("cascade")
+    progress("measure", 0, 0)
+    lesions = number_lesions(segmentation.labels == Label.TUMOR)
+    findings = measure_case(
+        volume.hu, segmentation.labels, lesions, geometry=volume.geometry
+    )
+    watch.lap("measure")
+    timings_s["measure"] = watch.timings_s["measure"]
+    used = scales or networks.recipe.stage(StageRole.LESION).scales
+    record = networks.describe(used)
+    flags = (*_scan_flags(volume, segmentation.labels), *segmentation.flags)
+    return CaseResult(
+        volume=volume,
+        mask=LabelMap(segmentation.labels, volume.geometry),
+        lesions=LabelMap(lesions, volume.geometry),
+        findings=findings,
+        record=replace(
+            record, timings_s=timings_s, peak_memory_mb=peak_memory_mb(), flags=flags
+        ),
+    )
+
+
+def _scan_flags(volume: Volume, labels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[str, ...]:
+    """What a reader must know about scan and liver before trusting the numbers."""
+    flags = []
+    thickest_mm = max(volume.geometry.spacing_mm)
+    if thickest_mm > THICK_SLICE_MM:
+        flags.append(f"Slices lie {thickest_mm:.1f} mm apart: small lesions can be missed.")
+    faces = [labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)]
+    if any((face > 0).any() for face in faces):
+        flags.append("The liver reaches the border of the scan: volumes are lower bounds.")
+    return tuple(flags)
+
+
+def write_case(result: CaseResult, target: Path, *, overwrite: bool) -> dict[str, Any]:
+    """Write masks, tables and report into a folder that appears whole or not at all.
+
+    Args:
+        result: From `segment_case`.
+        target: The folder.
+        overwrite: Whether an earlier result may be replaced.
+
+    Returns:
+        The content of `report.json`.
+
+    Raises:
+        OutputError: If the folder exists, cannot be written or does not read back as written.
+    """
+    watch = StopWatch()
+    with OutputFolder(target, overwrite=overwrite) as folder:
+        for name, label_map in (("mask", result.mask), ("lesions", result.lesions)):
+            path = folder / f"{name}.nii.gz"
+            write_label_map(path, label_map)
+            verify_written(path, label_map)
+        source = result.volume.source
+        write_text(folder / "lesions.csv", lesions_csv(result.findings, source=source))
+        report = result.report()
+        watch.lap("write")
+        report["timings_s"]["write"] = round(watch.timings_s["write"], 3)
+        write_text(folder / "report.json", report_text(report))
+    return report

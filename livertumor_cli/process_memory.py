@@ -1,0 +1,18 @@
+"""How much memory this process has used at most."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of the process so far, in MB (10^6 bytes)."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, Linux kilobytes.
+    return float(peak) / 1e6 if sys.platform == "darwin" else float(peak) * 1024 / 1e6
