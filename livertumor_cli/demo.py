@@ -13,7 +13,7 @@ from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_label_map
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.output_folder import OutputFolder
-from livertumor_cli.measure.agreement import dice
+from livertumor_cli.measure.agreement import overlap
 from livertumor_cli.phantom import Phantom, PhantomSpec, Tumor, make_phantom
 from livertumor_cli.volume import LabelMap
 
@@ -63,7 +63,7 @@ def compare_with_truth(phantom: Phantom, mask_path: Path, *, report: dict[str, A
                 "name": name,
                 "true_ml": round(float(true.sum()) * voxel_ml, 2),
                 "found_ml": round(float(seen.sum()) * voxel_ml, 2),
-                "dice": round(dice(seen, true), 4),
+                "dice": round(overlap(seen, true).dice, 4),
             }
             for name, (true, seen) in structures.items()
         ],

@@ -36,7 +36,7 @@ def export(checkpoint: Path, output: Path, patch: tuple[int, int, int] | None) -
         require_agreement,
         write_onnx,
     )
-    from livertumor_cli.export.to_recipe import put_stage, stage_of
+    from livertumor_cli.export.to_recipe import put_stage, require_place, stage_of
     from livertumor_cli.inference.intensity import prepare_intensity
     from livertumor_cli.inference.resample import patient_grid, resample_to
     from livertumor_cli.phantom import PhantomSpec, make_phantom
@@ -47,6 +47,7 @@ def export(checkpoint: Path, output: Path, patch: tuple[int, int, int] | None) -
     if not name:
         raise ModelError(f"{checkpoint} does not say which task it was trained for.")
     task = find_task(name)
+    require_place(output, task)
     sizes = patch or task.inference_patch
     if any(size % task.divisor for size in sizes):
         raise ConfigError(f"every size of --patch must be divisible by {task.divisor}.")

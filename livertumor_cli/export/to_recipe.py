@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from livertumor_cli.errors import ConfigError
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.recipes.recipe import (
     RECIPE_FILE,
@@ -22,6 +23,8 @@ from livertumor_cli.recipes.recipe import (
 from livertumor_cli.training.tasks import Task
 
 LIVER_BOX_MARGIN_MM = 20.0
+NOT_STATED = "not stated"
+"""Texts of a recipe made by an export; whoever trained the network knows what belongs there."""
 
 
 def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
@@ -32,11 +35,10 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
         file: The exported ONNX file.
         patch: Its input size, z, y, x.
     """
-    role = StageRole(task.name.rpartition("/")[2])
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return Stage(
-        name=role,
+        name=_role(task),
         network=task.network,
         file=file.name,
         sha256=sha256,
@@ -53,6 +55,23 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
         scales=(1.0,),
         fusion=Fusion.MEAN,
     )
+
+
+def require_place(folder: Path, task: Task) -> None:
+    """Refuse a stage that cannot stand alone, before any work is done.
+
+    Raises:
+        ConfigError: If the liver stage would be the only one of a recipe.
+    """
+    if _role(task) is StageRole.LIVER and not (folder / RECIPE_FILE).is_file():
+        raise ConfigError(
+            f"{folder} holds no recipe that a liver stage could join.",
+            hint="Export the lesion stage first: it may stand alone, a liver stage may not.",
+        )
+
+
+def _role(task: Task) -> StageRole:
+    return StageRole(task.name.rpartition("/")[2])
 
 
 def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
@@ -75,9 +94,9 @@ def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
             name=name,
             title=name,
             version="0.1.0",
-            citation="",
-            training_data="",
-            license="",
+            citation=NOT_STATED,
+            training_data=NOT_STATED,
+            license=NOT_STATED,
             liver_box_margin_mm=LIVER_BOX_MARGIN_MM,
             stages=(stage,),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +101,7 @@ def ct_datasets(
     series.RescaleIntercept = intercept
     datasets = []
     for index in range(volume.geometry.shape[0]):
-        dataset = Dataset()
-        dataset.update(series)
+        dataset = deepcopy(series)  # shared elements would change in all slices at once
         _add_slice(dataset, volume, index)
         dataset.SOPInstanceUID = _uid(seed, "slice", str(index))
         dataset.file_meta = FileMetaDataset()

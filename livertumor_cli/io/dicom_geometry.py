@@ -164,21 +164,21 @@ def _refuse_drift(positions: DoubleArray, *, normal: DoubleArray) -> None:
     way = positions - positions[0]
     along = way @ normal
     aside = way - np.outer(along, normal)
-    # A tilt drifts in proportion to the way; the best straight drift through the first slice.
+    # A tilt drifts in proportion to the way: the best straight drift through the first slice.
     drift = (along @ aside) / (along @ along)
-    angle = float(np.degrees(np.arctan(np.linalg.norm(drift))))
-    if np.linalg.norm(drift) * along[-1] > max(
-        PLACE_TOLERANCE_MM, ORTHOGONALITY_TOLERANCE * along[-1]
-    ):
+    drift_mm = float(np.linalg.norm(drift) * along[-1])
+    apart_mm = float(np.linalg.norm(aside - np.outer(along, drift), axis=1).max())
+    allowed_mm = max(PLACE_TOLERANCE_MM, ORTHOGONALITY_TOLERANCE * float(along[-1]))
+    if drift_mm > allowed_mm and apart_mm < drift_mm / 5:
+        angle = float(np.degrees(np.arctan(np.linalg.norm(drift))))
         raise GeometryError(
             f"The slices are stacked at a slant of {angle:.1f} degrees (gantry tilt).",
             reason=Reason.GANTRY_TILT,
             hint="Ask for a reconstruction without tilt, or resample the series.",
         )
-    apart = float(np.linalg.norm(aside - np.outer(along, drift), axis=1).max())
-    if apart > 2 * PLACE_TOLERANCE_MM:
+    if max(apart_mm, drift_mm) > 2 * allowed_mm:
         raise GeometryError(
-            f"The slices are shifted sideways against one another by up to {apart:.1f} mm.",
+            f"The slices are shifted sideways against one another by up to {apart_mm:.1f} mm.",
             reason=Reason.MIXED_SPACING,
             hint=_EXPORT_AGAIN,
         )

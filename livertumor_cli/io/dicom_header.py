@@ -10,16 +10,18 @@ from typing import Any, TypeAlias
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
-from livertumor_cli.errors import PixelError, Reason
+from livertumor_cli.errors import PixelError, Reason, UnsupportedFormatError
 
 Vector: TypeAlias = tuple[float, ...]
 
 MALFORMED = (
     AttributeError,
+    BytesLengthException,
     EOFError,
     IndexError,
+    InvalidDicomError,
     KeyError,
     NotImplementedError,
     OverflowError,
@@ -117,15 +119,10 @@ def read_planes(path: Path) -> list[Plane]:
         path: Any file.
 
     Raises:
-        PixelError: unreadable, if it is DICOM and its header is broken; truncated, if it is named
-            as DICOM and empty. Passing such a file over could hide a missing first or last slice.
+        InputError: unreadable, if it is DICOM and its header is broken; truncated or not_an_image,
+            if it is named as DICOM and is empty or something else. Passing such files over could
+            hide that the first or last slice is missing.
     """
-    if path.suffix.lower() in _DICOM_SUFFIXES and path.stat().st_size == 0:
-        raise PixelError(
-            f"{path.name} is empty.",
-            reason=Reason.TRUNCATED,
-            hint="Copy or export the series again.",
-        )
     if not _is_dicom(path):
         return []
     try:
@@ -133,7 +130,7 @@ def read_planes(path: Path) -> list[Plane]:
         if dataset.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_DIRECTORY:
             return []  # a DICOMDIR lists images and holds none
         return list(_planes(dataset, path))
-    except (*MALFORMED, InvalidDicomError) as error:
+    except MALFORMED as error:
         raise PixelError(
             f"{path.name} is a DICOM file whose header cannot be read.",
             reason=Reason.UNREADABLE,
@@ -146,14 +143,27 @@ def _is_dicom(path: Path) -> bool:
         head = stream.read(132)
     if head[128:] == b"DICM":
         return True
-    if head[:2] == b"\x08\x00" and head[3:4] == b"\x00":
-        # Old programs wrote the data set alone. Its transfer syntax would have to be guessed.
+    # Old programs wrote the data set alone. Its transfer syntax would have to be guessed.
+    if head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\x00":
         raise PixelError(
             f"{path.name} is a DICOM data set without its file header.",
             reason=Reason.UNREADABLE,
             hint="Export the series again as DICOM files (part 10).",
         )
-    return False
+    # macOS leaves files such as ._IM0001.dcm beside the images it packs.
+    if path.suffix.lower() not in _DICOM_SUFFIXES or path.name.startswith("._"):
+        return False
+    if not head:
+        raise PixelError(
+            f"{path.name} is empty.",
+            reason=Reason.TRUNCATED,
+            hint="Copy or export the series again.",
+        )
+    raise UnsupportedFormatError(
+        f"{path.name} is named as a DICOM file and is none.",
+        reason=Reason.NOT_AN_IMAGE,
+        hint="Copy or export the series again, or remove the file if it belongs to something else.",
+    )
 
 
 def _planes(dataset: Dataset, path: Path) -> Iterator[Plane]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
 from livertumor_cli.errors import (
     InputError,
@@ -98,7 +97,7 @@ def _listed_files(path: Path) -> list[Path]:
     try:
         records = dcmread(path).DirectoryRecordSequence
         names = [record.get("ReferencedFileID") for record in records]
-    except (*MALFORMED, InvalidDicomError) as error:
+    except MALFORMED as error:
         raise PixelError(
             f"{path.name} cannot be read.",
             reason=Reason.UNREADABLE,

@@ -90,3 +90,13 @@ class OutputFolder:
                 f"{self.target} holds files that are no earlier result of this command.",
                 hint="Choose another folder; these files are left as they are.",
             )
+
+
+def require_writable(target: Path, *, overwrite: bool = False) -> None:
+    """Raise now what writing results would raise at the end of the work.
+
+    Raises:
+        OutputError: If the target exists (and `overwrite` is not given) or cannot be written.
+    """
+    trial = OutputFolder(target, overwrite=overwrite)
+    trial.__enter__().rmdir()
