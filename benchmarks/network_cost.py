@@ -1,0 +1,67 @@
+"""How many operations an ONNX network takes, and what the machine can do at most."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, shape_inference
+
+from livertumor_cli.engine.engine import EngineRequest, Precision
+from livertumor_cli.engine.open_engine import open_engine
+
+
+def network_gflop(path: Path) -> float:
+    """Multiply-adds of all convolutions and matrix products, counted twice as usual, in 10^9."""
+    model = shape_inference.infer_shapes(onnx.load(path))
+    graph = model.graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    total = 0
+    for node in graph.node:
+        shape = [shapes.get(name, ()) for name in node.input]
+        out = shapes.get(node.output[0], ())
+        if node.op_type == "Conv":
+            total += int(np.prod(out)) * int(np.prod(shape[1][1:]))
+        elif node.op_type == "ConvTranspose":
+            total += int(np.prod(shape[0])) * int(np.prod(shape[1][1:]))
+        elif node.op_type == "MatMul":
+            total += int(np.prod(out)) * int(shape[0][-1])
+    return 2 * total / 1e9
+
+
+def matrix_product_gflops(precision: Precision, *, size: int = 2048, seconds: float = 2.0) -> float:
+    """Rate of a large matrix product through the same engine and precision, best run, in 10^9/s."""
+    rng = np.random.default_rng(0)
+    weights = (rng.standard_normal((size, size)) / np.sqrt(size)).astype(np.float32)
+    # Ten products in a row, so that copying input and output in and out does not count.
+    names = ["x", *[f"y{i}" for i in range(9)], "y"]
+    nodes = [
+        helper.make_node("MatMul", [before, "w"], [after])
+        for before, after in zip(names, names[1:], strict=False)
+    ]
+    shape = [1, 1, size, size]
+    graph = helper.make_graph(
+        nodes,
+        "products",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "products.onnx"
+        onnx.save(model, path)
+        engine = open_engine(EngineRequest(file=path, precision=precision))
+        batch = rng.standard_normal(shape).astype(np.float32)
+        engine.run(batch)
+        best, until = float("inf"), time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            started = time.perf_counter()
+            engine.run(batch)
+            best = min(best, time.perf_counter() - started)
+    return 10 * 2 * size**3 / best / 1e9
