@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import filterfalse
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -56,7 +57,7 @@ def extracted(path: Path) -> Iterator[Path]:
             with zipfile.ZipFile(path) as archive:
                 members = [member for member in archive.infolist() if not member.is_dir()]
                 _require_safe(members, path=path)
-                for number, member in enumerate(members):
+                for number, member in enumerate(filterfalse(_is_macos_shadow, members)):
                     _unpack(archive, member, target=Path(folder, _plain_name(number, member)))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise PixelError(
@@ -96,6 +97,11 @@ def _require_safe(members: list[zipfile.ZipInfo], *, path: Path) -> None:
             reason=Reason.TOO_LARGE,
             hint="Pack or give one study only.",
         )
+
+
+def _is_macos_shadow(member: zipfile.ZipInfo) -> bool:
+    """Whether macOS added the member: ._IM0001.dcm beside IM0001.dcm is no image."""
+    return re.split(r"[/\\]", member.filename)[-1].startswith("._")
 
 
 def _plain_name(number: int, member: zipfile.ZipInfo) -> str:
