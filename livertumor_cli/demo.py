@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from livertumor_cli.anatomy import Label
-from livertumor_cli.arrays import BoolArray, LabelArray
+from livertumor_cli.arrays import LabelArray
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_label_map
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.output_folder import OutputFolder
 from livertumor_cli.measure.agreement import overlap
 from livertumor_cli.phantom import Phantom, PhantomSpec, Tumor, make_phantom
+from livertumor_cli.phantom.shapes import Canvas
 from livertumor_cli.volume import LabelMap
 
 
@@ -37,7 +38,9 @@ def write_phantom(folder: Path, *, seed: int, overwrite: bool) -> Phantom:
     return phantom
 
 
-def compare_with_truth(phantom: Phantom, mask_path: Path, *, report: dict[str, Any]) -> dict[str, Any]:
+def compare_with_truth(
+    phantom: Phantom, mask_path: Path, *, report: dict[str, Any]
+) -> dict[str, Any]:
     """Found against true volumes.
 
     Args:
@@ -74,16 +77,10 @@ def compare_with_truth(phantom: Phantom, mask_path: Path, *, report: dict[str, A
 
 def _tumor_row(tumor: Tumor, phantom: Phantom, found: LabelArray) -> dict[str, Any]:
     """One tumor: its truth and how much of its voxels carries the tumor label."""
-    inside = _voxels_of(tumor, phantom)
+    inside = Canvas(phantom.volume.geometry).mask_of(tumor.shape)
     share = float((found[inside] == Label.TUMOR).mean()) if inside.any() else 0.0
     return {
         "true_diameter_mm": round(tumor.mean_diameter_mm, 1),
         "true_ml": round(tumor.volume_ml, 2),
         "found_percent": round(100 * share, 1),
     }
-
-
-def _voxels_of(tumor: Tumor, phantom: Phantom) -> BoolArray:
-    from livertumor_cli.phantom.shapes import Canvas
-
-    return Canvas(phantom.volume.geometry).mask_of(tumor.shape)

@@ -35,12 +35,11 @@ _MIN_BODY_FRACTION = 1e-4
 _MAX_DENSE_FRACTION = 0.3
 
 
-def require_size(shape: Sequence[int], *, item_bytes: int = 2) -> None:
+def require_size(shape: Sequence[int]) -> None:
     """Refuse sizes that no CT has, before memory is taken for them.
 
     Args:
         shape: Sizes as the header states them, in any order.
-        item_bytes: Bytes per stored voxel.
 
     Raises:
         InputError: too_large, with the size; unreadable for a size of zero or less.
@@ -51,7 +50,7 @@ def require_size(shape: Sequence[int], *, item_bytes: int = 2) -> None:
             reason=Reason.UNREADABLE,
         )
     # math.prod, as numpy's product of forged sizes would wrap around.
-    if math.prod(shape) * max(1, item_bytes // 2) > 4 * MAX_VOXELS or math.prod(shape) > MAX_VOXELS:
+    if math.prod(shape) > MAX_VOXELS:
         raise InputError(
             f"The header states {' x '.join(map(str, shape))} voxels, more than any CT has.",
             reason=Reason.TOO_LARGE,

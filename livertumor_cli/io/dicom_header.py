@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,15 @@ MALFORMED = (
     AttributeError,
     BytesLengthException,
     EOFError,
-    IndexError,
     InvalidDicomError,
-    KeyError,
+    LookupError,
     NotImplementedError,
     OverflowError,
     RuntimeError,
     TypeError,
     ValueError,
     struct.error,
+    zlib.error,
 )
 """What pydicom lets through from values and structures that break the standard."""
 
@@ -44,6 +45,8 @@ _MAP_WORDS = {"PERFUSION", "CBF", "CBV", "MTT", "TTP", "TMAX", "RCBF", "RCBV", "
 _HU_TYPES = {"", "HU", "US"}  # US: unspecified, which the values themselves must settle
 
 _DICOM_SUFFIXES = {".dcm", ".ima", ".dicom"}
+
+_MAX_FRAMES = 65536
 
 _TAGS = [
     "SOPClassUID",
@@ -169,7 +172,10 @@ def _is_dicom(path: Path) -> bool:
 def _planes(dataset: Dataset, path: Path) -> Iterator[Plane]:
     frames = dataset.get("PerFrameFunctionalGroupsSequence")
     if not frames:
-        for frame in range(int(dataset.get("NumberOfFrames") or 1)):
+        count = int(dataset.get("NumberOfFrames") or 1)
+        if count > _MAX_FRAMES:
+            raise ValueError("more frames than any scan has")
+        for frame in range(count):
             yield _plane(dataset, {}, path=path, frame=frame)
         return
     if len(frames) != int(dataset.get("NumberOfFrames") or 0):

@@ -6,7 +6,6 @@ JPEG and JPEG 2000 go through the GDCM inside SimpleITK: no GPL codec is needed.
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -77,7 +76,7 @@ class PixelReader:
             stored = _stored(self._dataset, frame=plane.frame)
             padding = self._dataset.get("PixelPaddingValue")
             padding = None if padding is None else int(padding)
-        except (*MALFORMED, zlib.error) as error:
+        except MALFORMED as error:
             raise _undecodable(self._dataset, plane=plane) from error
         if stored.shape != plane.size:
             raise PixelError(
@@ -90,10 +89,10 @@ class PixelReader:
 
 def _undecodable(dataset: Dataset, *, plane: Plane) -> PixelError:
     syntax = UID(str(dataset.get("file_meta", {}).get("TransferSyntaxUID", "")))
-    encapsulated = syntax.is_transfer_syntax and syntax.is_encapsulated
+    native = syntax.is_transfer_syntax and not syntax.is_encapsulated
     return PixelError(
         f"The pixels of {plane.path.name} are cut off or damaged.",
-        reason=Reason.UNREADABLE if encapsulated else Reason.TRUNCATED,
+        reason=Reason.TRUNCATED if native else Reason.UNREADABLE,
         hint="Copy or export the series again.",
     )
 

@@ -60,7 +60,7 @@ def read_itk(path: Path) -> Volume:
             f"{path.name} has a header that cannot be read.", reason=Reason.UNREADABLE
         ) from error
     shape = _volume_shape(reader)
-    require_size(shape, item_bytes=_item_bytes(reader))
+    require_size(shape)
     geometry = scan_geometry(shape, _affine_lps(reader))
     image = _read_pixels(reader, path=path)
     hu = rescaled(sitk.GetArrayViewFromImage(image).reshape(shape))
@@ -118,11 +118,6 @@ def _volume_shape(reader: sitk.ImageFileReader) -> tuple[int, int, int]:
         )
     x, y, z = [*sizes, 1, 1][:3]
     return z, y, x
-
-
-def _item_bytes(reader: sitk.ImageFileReader) -> int:
-    wide = (sitk.sitkFloat64, sitk.sitkInt64, sitk.sitkUInt64)
-    return 8 if reader.GetPixelID() in wide else 4
 
 
 def _affine_lps(reader: sitk.ImageFileReader) -> DoubleArray:

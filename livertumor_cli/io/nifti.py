@@ -80,7 +80,7 @@ def _read_stream(stream: BinaryIO, *, path: Path, limit_bytes: int) -> Volume:
     header = _read_header(stream, name=path.name)
     shape = _spatial_shape(header)
     dtype = _real_dtype(header)
-    require_size(shape, item_bytes=dtype.itemsize)
+    require_size(shape)
     geometry = _geometry(header, shape=shape)
     needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if needed > limit_bytes:

@@ -4,10 +4,11 @@ Paper: H. Kuang, D. Yang, S. Wang, X. Wang, L. Zhang, "Towards Simultaneous Segm
 Tumors and Intrahepatic Vessels via Cross-Attention Mechanism", ICASSP 2023.
 DOI 10.1109/ICASSP49357.2023.10096351. No code was published; this file was written from the text.
 
-Stated by the paper and tested: three attention levels; queries from the up-sampled decoder features,
-keys and values from the encoder (eq. 1, 3); a C x C similarity in CCA (eq. 2) and a D x D one in SCA
-(eq. 4), softmax; SCA projects to one channel and restores the channels at its end; both outputs are
-added; 6.42 M parameters without either module, 5.84 M with SCA, 5.90 M with CCA, 5.91 M with both.
+Stated by the paper and tested: three attention levels; queries from the up-sampled decoder
+features, keys and values from the encoder (eq. 1, 3); a C x C similarity in CCA (eq. 2) and a D x D
+one in SCA (eq. 4), softmax; SCA projects to one channel and restores the channels at its end; both
+outputs are added; 6.42 M parameters without either module, 5.84 M with SCA, 5.90 M with CCA, 5.91 M
+with both.
 
 Decisions where the paper is silent:
 
@@ -15,8 +16,8 @@ Decisions where the paper is silent:
   The up-sampled features are added to it, as the query is in every transformer's cross-attention
   block. Without this, what deeper levels know would reach the voxels only through C x C and D x D
   weights. Addition has no parameters, so the counts still hold.
-* L is the voxel count of the level, so C x C costs linear in voxels. The products are divided by it,
-  which makes the similarity a mean: it does not change with the patch size.
+* L is the voxel count of the level, so C x C costs linear in voxels. The products are divided by
+  it, which makes the similarity a mean: it does not change with the patch size.
 * Before the softmax the similarity is normalized to zero mean and unit variance over the matrix, as
   in UCTransNet (reference 15, on which the paper builds); raw products of unnormalized features
   would make the softmax a constant choice of one channel.
@@ -93,7 +94,7 @@ class ChannelCrossAttention(nn.Module):
         similarity = query @ (product.float() / tokens.shape[-1]) @ key.T  # (B, C, C)
         mixing = attention_weights(similarity) @ value  # (B, C, C)
         mixed = tokens.transpose(1, 2) @ mixing.transpose(1, 2).to(tokens.dtype)  # (B, L, C)
-        return mixed.transpose(1, 2).unflatten(2, encoded.shape[2:])  # (B, C, D, H, W)
+        return mixed.transpose(1, 2).reshape(encoded.shape)  # (B, C, D, H, W)
 
 
 class SliceCrossAttention(nn.Module):
@@ -115,7 +116,7 @@ class SliceCrossAttention(nn.Module):
         similarity = query @ key.transpose(1, 2)  # (B, D, D)
         weights = attention_weights(similarity.float() / query.shape[-1])
         attended = (weights.to(value.dtype) @ value).unsqueeze(1)  # (B, 1, D, H W)
-        restored: Tensor = self.restore(attended.unflatten(3, encoded.shape[3:]))
+        restored: Tensor = self.restore(attended.reshape(both[:, :1].shape))
         return restored  # (B, C, D, H, W)
 
 

@@ -61,7 +61,8 @@ class Tumor:
     @property
     def mean_diameter_mm(self) -> float:
         """Diameter of the sphere of the same volume."""
-        return 2.0 * float(np.prod(self.shape.semi_axes_mm)) ** (1.0 / 3.0)
+        a, b, c = self.shape.semi_axes_mm
+        return 2.0 * float(np.cbrt(a * b * c))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def _centered_grid(spec: PhantomSpec) -> Geometry:
 def _place_tumors(
     rng: np.random.Generator, *, spec: PhantomSpec, canvas: Canvas, liver: BoolArray
 ) -> tuple[Tumor, ...]:
-    """Ellipsoids at random places inside the liver that touch neither its surface nor each other."""
+    """Ellipsoids at random places in the liver that touch neither its surface nor each other."""
     if not liver.any():
         return ()
     depth_mm = ndimage.distance_transform_edt(liver, sampling=spec.spacing_mm)

@@ -99,9 +99,7 @@ def sample(volume: Tensor, center: Tensor, grid: Tensor, *, mode: str) -> Tensor
     return sampled[0, 0]
 
 
-def change_intensity(
-    rng: np.random.Generator, hu: Tensor, *, augmentation: Augmentation
-) -> Tensor:
+def change_intensity(rng: np.random.Generator, hu: Tensor, *, augmentation: Augmentation) -> Tensor:
     """Scanner, phase and reconstruction differences; HU in and out, shape (D, H, W)."""
     if rng.random() < 0.5:
         # Undo the saturation of the shared CTs: bone and bright vessels reach further up elsewhere.
@@ -135,7 +133,7 @@ def _thicken_slices(hu: Tensor, *, factor: int) -> Tensor:
 
 def add_table(rng: np.random.Generator, hu: Tensor) -> Tensor:
     """A patient table in the air behind the body; the shared CTs show none."""
-    depth, height, _ = hu.shape
+    height = hu.shape[1]
     row = int(rng.integers(height // 2, height))
     thickness = int(rng.integers(1, 4))
     band = hu[:, row : row + thickness]

@@ -21,7 +21,7 @@ class Task:
         name: Name on the command line and in checkpoints.
         network: Name of the network's class, for recipes.
         build: Makes the network with fresh weights.
-        wide: Whether it learns from whole scans (`wide_*`) rather than from the liver's surroundings.
+        wide: Whether it learns from whole scans (`wide_*`), not from the liver's surroundings.
         spacing_mm: Grid along z, y, x.
         patch: Training patch, voxels along z, y, x.
         hu_window: Lower and upper HU of the input.

@@ -1,7 +1,7 @@
 """Validation during training: Dice on cached cases by plain tiles.
 
-Quick and coarse, to watch a curve; the figures that are published come from the whole program on the
-scans' own grids.
+Quick and coarse, to watch a curve; the figures that are published come from the whole program on
+the scans' own grids.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ def validate(
     }
 
 
-def predict_tiles(
-    network: nn.Module, case: TrainingCase, *, task: Task, device: str
-) -> LabelArray:
+def predict_tiles(network: nn.Module, case: TrainingCase, *, task: Task, device: str) -> LabelArray:
     """Labels of a case from tiles of one patch each that overlap only where they must."""
     low, high = task.hu_window
     image = (torch.from_numpy(case.hu).float().clamp(low, high) - low) / (high - low)
