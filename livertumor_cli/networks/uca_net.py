@@ -70,6 +70,26 @@ def attention_weights(similarity: Tensor) -> Tensor:
     return torch.softmax(centered * torch.rsqrt(variance + 1e-5), dim=-1)
 
 
+def mix_channels(mixing: Tensor, encoded: Tensor) -> Tensor:
+    """Multiply every voxel's channels by a matrix, in the memory layout that the tensor has.
+
+    Both ways give the same numbers; the other one would reorder all voxels twice.
+
+    Args:
+        mixing: Shape (B, C, C).
+        encoded: Shape (B, C, D, H, W).
+
+    Returns:
+        Shape (B, C, D, H, W).
+    """
+    tokens = encoded.flatten(2)  # (B, C, L)
+    if encoded.is_contiguous():
+        mixed = mixing @ tokens
+    else:  # channels last
+        mixed = (tokens.transpose(1, 2) @ mixing.transpose(1, 2)).transpose(1, 2)
+    return mixed.reshape(encoded.shape)  # (B, C, D, H, W)
+
+
 class ChannelCrossAttention(nn.Module):
     """CCA: which encoder channels the decoder asks for (paper eq. 1 and 2).
 
@@ -93,8 +113,7 @@ class ChannelCrossAttention(nn.Module):
         )  # (C, C) each
         similarity = query @ (product.float() / tokens.shape[-1]) @ key.T  # (B, C, C)
         mixing = attention_weights(similarity) @ value  # (B, C, C)
-        mixed = tokens.transpose(1, 2) @ mixing.transpose(1, 2).to(tokens.dtype)  # (B, L, C)
-        return mixed.transpose(1, 2).reshape(encoded.shape)  # (B, C, D, H, W)
+        return mix_channels(mixing.to(encoded.dtype), encoded)  # (B, C, D, H, W)
 
 
 class SliceCrossAttention(nn.Module):
