@@ -33,6 +33,18 @@ def output_error(error: OSError, *, path: Path) -> OutputError:
     return OutputError(f"{path} cannot be written: {reason}.", hint=hint)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; one that is there already stays.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(error, path=path) from error
+
+
 def partial_name(path: Path) -> Path:
     """A hidden name beside `path` that no other run uses: rename works within one folder only."""
     return path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")

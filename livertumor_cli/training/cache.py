@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,12 +12,15 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
-from livertumor_cli.errors import InputError, Reason
+from livertumor_cli.errors import GeometryError, InputError, Reason
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.resample import patient_grid, resample_to
+from livertumor_cli.io.atomic import make_folder, written_atomically
+from livertumor_cli.io.nifti import RAS_TO_LPS
 from livertumor_cli.phantom import PhantomSpec, make_phantom
 from livertumor_cli.training.tasks import Task
 
@@ -58,13 +63,29 @@ def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[Train
         cache: Folder for the resampled arrays.
 
     Raises:
-        InputError: If the data folder has no `cases.json`.
+        InputError: If the data folder has no `cases.json` of the expected form, no training case,
+            or a file that cannot be read.
     """
     if split == "phantom":
         return [
             _cached(cache, task, name=f"phantom-{seed}", make=partial(_draw, task, seed))
             for seed in PHANTOM_SEEDS
         ]
+    ct_name = "wide_ct.nii.gz" if task.wide else "ct.nii.gz"
+    names = [name for name in _names(data, split) if (data / name / ct_name).is_file()]
+    if split == "train" and not names:
+        raise InputError(
+            f"{data} has no training case with a {ct_name}.",
+            reason=Reason.NOT_FOUND,
+            hint='cases.json marks a training case with "split": "train".',
+        )
+    return [
+        _cached(cache, task, name=name, make=partial(_prepare, data / name, task)) for name in names
+    ]
+
+
+def _names(data: Path, split: str) -> list[str]:
+    """Names of a split's cases, in the order of `cases.json`."""
     index = data / "cases.json"
     if not index.is_file():
         raise InputError(
@@ -72,13 +93,13 @@ def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[Train
             reason=Reason.NOT_FOUND,
             hint="Give the folder that holds cases.json and one folder per case.",
         )
-    entries = json.loads(index.read_text(encoding="utf-8"))
-    names = [entry["case"] for entry in entries if entry["split"] == split]
-    ct_name = "wide_ct.nii.gz" if task.wide else "ct.nii.gz"
-    names = [name for name in names if (data / name / ct_name).is_file()]
-    return [
-        _cached(cache, task, name=name, make=partial(_prepare, data / name, task)) for name in names
-    ]
+    try:
+        entries = json.loads(index.read_text(encoding="utf-8"))
+        return [str(entry["case"]) for entry in entries if entry["split"] == split]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'{index} is no list of entries with "case" and "split".', reason=Reason.UNREADABLE
+        ) from error
 
 
 def _cached(
@@ -89,25 +110,32 @@ def _cached(
     path = cache / f"{name}-{'wide' if task.wide else 'liver'}-{grid}.npz"
     if not path.is_file():
         case = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".partial.npz")
-        np.savez(unfinished, hu=case.hu, labels=case.labels, flags=[case.has_vessels, case.is_phantom])
-        unfinished.replace(path)
-    with np.load(path) as stored:
-        has_vessels, is_phantom = (bool(flag) for flag in stored["flags"])
-        return TrainingCase(name, stored["hu"], stored["labels"], has_vessels, is_phantom)
+        make_folder(path.parent)
+        flags = [case.has_vessels, case.is_phantom]
+        with written_atomically(path) as stream:
+            np.savez(stream, hu=case.hu, labels=case.labels, flags=flags)
+    try:
+        with np.load(path) as stored:
+            has_vessels, is_phantom = (bool(flag) for flag in stored["flags"])
+            return TrainingCase(name, stored["hu"], stored["labels"], has_vessels, is_phantom)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{path} is damaged.",
+            reason=Reason.UNREADABLE,
+            hint="Delete it: the case is prepared anew.",
+        ) from error
 
 
 def _prepare(folder: Path, task: Task) -> TrainingCase:
     """Resample one patient's scan and labels."""
     prefix = "wide_" if task.wide else ""
     hu, geometry = _read(folder / f"{prefix}ct.nii.gz")
-    labels, _ = _read(folder / f"{prefix}labels.nii.gz")
+    labels = _read_labels(folder / f"{prefix}labels.nii.gz", geometry)
     vessel_file = folder / "vessels.nii.gz"
     has_vessels = not task.wide and vessel_file.is_file()
     if has_vessels:
-        vessels, _ = _read(vessel_file)
-        labels = np.where((vessels > 0) & (labels == Label.LIVER), Label.VESSEL, labels)
+        vessels = _read_labels(vessel_file, geometry)
+        labels[(vessels > 0) & (labels == Label.LIVER)] = Label.VESSEL
     return _on_grid(folder.name, hu, labels, geometry=geometry, task=task, vessels=has_vessels)
 
 
@@ -164,9 +192,24 @@ def _on_grid(
 
 def _read(path: Path) -> tuple[HuArray, Geometry]:
     """A NIfTI of the data folder as array (z, y, x) and grid."""
-    image = nib.load(path)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
-    array = np.asarray(image.dataobj).T
-    depth, height, width = array.shape
+    try:
+        image = nib.load(path)
+        array = np.asarray(image.dataobj).T
+        depth, height, width = array.shape
+        geometry = Geometry((depth, height, width), RAS_TO_LPS @ image.affine)
+    except (ImageFileError, zlib.error, OSError, EOFError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as a 3D NIfTI file.", reason=Reason.UNREADABLE
+        ) from error
     hu = np.asarray(array, dtype=np.float32) if array.dtype.kind == "f" else array
-    return hu, Geometry((depth, height, width), affine)
+    return hu, geometry
+
+
+def _read_labels(path: Path, grid: Geometry) -> LabelArray:
+    """Labels as an array of their own, after a check that they lie on the scan's grid."""
+    labels, geometry = _read(path)
+    if not geometry.is_same_grid(grid):
+        raise GeometryError(
+            f"{path} does not lie on the grid of its scan.", reason=Reason.GRIDS_DIFFER
+        )
+    return np.array(labels, dtype=np.uint8)

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from livertumor_cli.errors import ModelError, ModelNotFoundError
+from livertumor_cli.io.atomic import write_bytes, written_atomically
 
 
 @dataclass(slots=True)
@@ -27,19 +28,20 @@ class TrainingState:
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write the state under a temporary name, then rename: a kill leaves the older one whole."""
-    unfinished = path.with_suffix(".partial")
-    torch.save(
-        {
-            "step": state.step,
-            "network": state.network,
-            "average": state.average,
-            "optimizer": state.optimizer,
-            "trained_s": state.trained_s,
-        },
-        unfinished,
-    )
-    unfinished.replace(path)
+    """Write the state under a temporary name, then rename: a kill leaves the older one whole.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    stored = {
+        "step": state.step,
+        "network": state.network,
+        "average": state.average,
+        "optimizer": state.optimizer,
+        "trained_s": state.trained_s,
+    }
+    with written_atomically(path) as stream:
+        torch.save(stored, stream)
 
 
 def load_state(path: Path) -> TrainingState | None:
@@ -60,10 +62,13 @@ def load_state(path: Path) -> TrainingState | None:
 
 
 def save_weights(path: Path, network: dict[str, Tensor], *, metadata: dict[str, str]) -> None:
-    """Weights as safetensors with metadata (task, network, classes), atomically."""
-    unfinished = path.with_suffix(".partial")
-    save_file({key: value.contiguous() for key, value in network.items()}, unfinished, metadata)
-    unfinished.replace(path)
+    """Weights as safetensors with metadata (task, step, seed), whole or not at all.
+
+    Raises:
+        OutputError: If they cannot be written.
+    """
+    tensors = {key: value.contiguous() for key, value in network.items()}
+    write_bytes(path, save(tensors, metadata))
 
 
 def load_weights(path: Path, network: nn.Module) -> dict[str, str]:
@@ -78,7 +83,8 @@ def load_weights(path: Path, network: nn.Module) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = dict(stored.metadata() or {})
-            network.load_state_dict({key: stored.get_tensor(key) for key in stored.keys()})
+            names = stored.keys()
+            network.load_state_dict({name: stored.get_tensor(name) for name in names})
     except Exception as error:
         raise ModelError(
             f"{path} is damaged or holds the weights of another network.",

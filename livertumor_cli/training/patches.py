@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,21 +133,31 @@ def _cut_slab(rng: np.random.Generator, hu: Tensor, labels: Tensor) -> tuple[Ten
     return hu, labels
 
 
-def prefetch(sampler: PatchSampler, *, steps: range, size: int) -> Iterator[Batch]:
-    """Batches of the given steps in order, made one ahead by a thread."""
+def prefetch(
+    sampler: PatchSampler, *, steps: range, size: int
+) -> Generator[Batch, None, None]:
+    """Batches of the given steps in order, made ahead by a thread that ends with the generator."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=2)
     stopped = threading.Event()
+
+    def offer(item: Batch | BaseException) -> None:
+        """Wait for a free place, but not for a consumer that has left."""
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
 
     def produce() -> None:
         try:
             for step in steps:
                 if stopped.is_set():
                     return
-                ready.put(sampler.batch(step, size))
+                offer(sampler.batch(step, size))
         except BaseException as error:  # handed to the consumer, which raises it
-            ready.put(error)
+            offer(error)
 
-    threading.Thread(target=produce, daemon=True).start()
+    thread = threading.Thread(target=produce, name="patches", daemon=True)
+    thread.start()
     try:
         for _ in steps:
             item = ready.get()
@@ -155,3 +166,5 @@ def prefetch(sampler: PatchSampler, *, steps: range, size: int) -> Iterator[Batc
             yield item
     finally:
         stopped.set()
+        # A thread inside torch while the interpreter shuts down would crash it.
+        thread.join()

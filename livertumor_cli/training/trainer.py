@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from livertumor_cli.errors import BackendError, ModelError
+from livertumor_cli.io.atomic import make_folder
 from livertumor_cli.training.cache import TrainingCase
 from livertumor_cli.training.checkpoint import (
     TrainingState,
@@ -20,6 +22,7 @@ from livertumor_cli.training.checkpoint import (
     save_state,
     save_weights,
 )
+from livertumor_cli.training.curve import forget_after, note_step
 from livertumor_cli.training.losses import segmentation_loss
 from livertumor_cli.training.patches import Batch, PatchSampler, prefetch
 from livertumor_cli.training.tasks import Task
@@ -68,8 +71,19 @@ class Trainer:
     """One run in one folder: `state.pt`, `curve.csv`, `model.safetensors` (averaged weights)."""
 
     def __init__(self, task: Task, *, options: TrainingOptions, out: Path) -> None:
+        """Begin a run, or go on with the one whose state the folder holds.
+
+        Raises:
+            BackendError: If the device cannot be used.
+            ModelError: If the saved state is damaged or belongs to another network.
+            OutputError: If the folder cannot be made.
+        """
         self.task, self.options, self.out = task, options, out
-        out.mkdir(parents=True, exist_ok=True)
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise BackendError(
+                "torch finds no CUDA device to train on.", hint="Train with --device cpu."
+            )
+        make_folder(out)
         torch.manual_seed(options.seed)
         device = torch.device(options.device)
         self.network = task.build().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -90,30 +104,55 @@ class Trainer:
         validation: list[TrainingCase],
         *,
         report: Callable[[Progress], None],
-    ) -> None:
-        """Train to the last step; call again after a kill and it goes on.
+        stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Train to the last step; call again after a kill or a stop and it goes on.
 
         Args:
             cases: Training cases, phantoms among them.
             validation: Cases for the validation Dice.
             report: Told after each step.
+            stop: Asked after each step; if it says so, the state is saved and training ends.
+
+        Returns:
+            Whether the last step has been taken.
+
+        Raises:
+            ModelError: If the loss is no number any more; the saved state is from before.
+            OutputError: If the folder cannot be written.
         """
         sampler = PatchSampler(cases, task=self.task, seed=self.options.seed)
         steps = range(self.step, self.options.steps)
-        for batch in prefetch(sampler, steps=steps, size=self.options.batch):
-            started = time.monotonic()
-            loss = self._train_step(batch)
-            self.step += 1
-            seconds = time.monotonic() - started
-            self.trained_s += seconds
-            last = self.step == self.options.steps
-            dice: dict[str, float] = {}
-            if last or self.step % self.options.validate_every == 0:
-                dice = self._validate(validation)
-            if last or self.step % self.options.save_every == 0:
-                self._save()
-            self._note(loss, dice)
-            report(Progress(self.step, self.options.steps, loss, seconds, dice))
+        with closing(prefetch(sampler, steps=steps, size=self.options.batch)) as batches:
+            for batch in batches:
+                report(self._advance(batch, validation))
+                if stop():
+                    self._save()
+                    break
+        return self.step >= self.options.steps
+
+    def _advance(self, batch: Batch, validation: list[TrainingCase]) -> Progress:
+        """One step with the validation, the saving and the line of the curve that are due."""
+        started = time.monotonic()
+        loss = self._train_step(batch)
+        self.step += 1
+        seconds = time.monotonic() - started
+        self.trained_s += seconds
+        last = self.step == self.options.steps
+        dice: dict[str, float] = {}
+        if last or self.step % self.options.validate_every == 0:
+            dice = self._validate(validation)
+        # The curve first: a kill between the two leaves lines that the resumed run removes.
+        note_step(
+            self.out / "curve.csv",
+            step=self.step,
+            trained_s=self.trained_s,
+            loss=loss,
+            dice=dice,
+        )
+        if last or self.step % self.options.save_every == 0:
+            self._save()
+        return Progress(self.step, self.options.steps, loss, seconds, dice)
 
     def _train_step(self, batch: Batch) -> float:
         self.network.train()
@@ -126,6 +165,12 @@ class Trainer:
         with torch.autocast(device, torch.bfloat16):
             logits = self.network(image)
         loss = segmentation_loss(logits, moved, class_weights=self.class_weights)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"the loss of step {self.step + 1} is no finite number.",
+                hint="Run the command again with a lower --learning-rate: it goes on from the "
+                "last saved state.",
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
@@ -178,24 +223,18 @@ class Trainer:
         save_weights(self.out / "model.safetensors", weights, metadata=metadata)
 
     def _resume(self) -> None:
-        state = load_state(self.out / "state.pt")
-        if state is None:
-            return
-        self.network.load_state_dict(state.network)
-        self.average = {
-            key: value.to(self.options.device) for key, value in state.average.items()
-        }
-        self.optimizer.load_state_dict(state.optimizer)
-        self.step, self.trained_s = state.step, state.trained_s
-
-    def _note(self, loss: float, dice: dict[str, float]) -> None:
-        """One line of `curve.csv` per step; Dice columns are empty between validations."""
-        path = self.out / "curve.csv"
-        names = ["liver", "tumor", "vessel"]
-        is_new = not path.is_file()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            if is_new:
-                writer.writerow(["step", "trained_s", "loss", *(f"dice_{n}" for n in names)])
-            values = [f"{dice[n]:.4f}" if n in dice else "" for n in names]
-            writer.writerow([self.step, f"{self.trained_s:.1f}", f"{loss:.5f}", *values])
+        path = self.out / "state.pt"
+        state = load_state(path)
+        if state is not None:
+            try:
+                self.network.load_state_dict(state.network)
+                self.optimizer.load_state_dict(state.optimizer)
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise ModelError(
+                    f"{path} belongs to another network than that of {self.task.name}.",
+                    hint="Choose another folder for this run.",
+                ) from error
+            device = self.options.device
+            self.average = {key: value.to(device) for key, value in state.average.items()}
+            self.step, self.trained_s = state.step, state.trained_s
+        forget_after(self.out / "curve.csv", self.step)
