@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,7 @@ def matrix_product_gflops(precision: Precision, *, size: int = 2048, seconds: fl
     # Ten products in a row, so that copying input and output in and out does not count.
     names = ["x", *[f"y{i}" for i in range(9)], "y"]
     nodes = [
-        helper.make_node("MatMul", [before, "w"], [after])
-        for before, after in zip(names, names[1:], strict=False)
+        helper.make_node("MatMul", [before, "w"], [after]) for before, after in pairwise(names)
     ]
     shape = [1, 1, size, size]
     graph = helper.make_graph(

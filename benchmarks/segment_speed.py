@@ -3,8 +3,8 @@
     python benchmarks/segment_speed.py                         # 512 x 512 x 300 phantom
     python benchmarks/segment_speed.py --slices 150 --precision f32
 
-The scan is a phantom with 0.8 mm pixels and 1 mm slices, written as int16 .nii.gz. The command runs in
-its own process, so that memory and start-up count as they do for a user.
+The scan is a phantom with 0.8 mm pixels and 1 mm slices, written as int16 .nii.gz. The command runs
+in its own process, so that memory and start-up count as they do for a user.
 """
 
 from __future__ import annotations

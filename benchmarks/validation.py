@@ -46,9 +46,7 @@ def main() -> None:
         scales=scales,
     )
     networks = open_networks(settings)
-    rows = [
-        score_case(options.data / name, settings=settings, networks=networks) for name in names
-    ]
+    rows = [score_case(options.data / name, settings=settings, networks=networks) for name in names]
     print_means(rows)
 
 
@@ -100,7 +98,9 @@ def print_means(rows: list[dict[str, float]]) -> None:
     for name in ("liver", "tumor", "vessel"):
         values = np.array([row[name] for row in rows])
         known = values[~np.isnan(values)]
-        print(f"mean {name} Dice {known.mean():.4f} over {known.size} cases, least {known.min():.4f}")
+        print(
+            f"mean {name} Dice {known.mean():.4f} over {known.size} cases, least {known.min():.4f}"
+        )
     print(f"mean {np.mean([row['seconds'] for row in rows]):.1f} s per case")
 
 

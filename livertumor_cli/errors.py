@@ -1,21 +1,21 @@
 """Every error a user can meet, its exit code and the reasons a scan is refused.
 
-    LiverTumorError                 1   base; the only class cli/app.py catches
-    + ConfigError                   2   option or TOML value refused (as click's usage errors)
-    + InputError                    3
-    | + UnsupportedFormatError          not an image, unknown format, colour, 4-D, not CT
-    | + SeriesSelectionError            several series fit, or none
-    | + GeometryError                   missing or duplicate slice, tilt, shear, grids differ
-    | + PixelError                      pixels absent, cut short, undecodable, not in HU
-    | + EmptyMaskError                  a mask without a voxel where one is needed
-    | + NoLiverError                    no liver was found in the scan
-    + ModelError                    4
-    | + ModelNotFoundError
-    | + ModelIntegrityError             SHA-256 differs
-    | + ModelContractError              metadata, input or output shape differ from the recipe
-    + BackendError                  5   device or engine not available, out of memory
-    + OutputError                   6   exists, not writable, disk full, read-back differs
-    + BatchError                    7   the batch finished, at least one case failed
+LiverTumorError                 1   base; the only class cli/app.py catches
+├ ConfigError                   2   option or TOML value refused (as click's usage errors)
+├ InputError                    3
+│ ├ UnsupportedFormatError          not an image, unknown format, colour, 4-D, not CT
+│ ├ SeriesSelectionError            several series fit, or none
+│ ├ GeometryError                   missing or duplicate slice, tilt, shear, grids differ
+│ ├ PixelError                      pixels absent, cut short, undecodable, not in HU
+│ ├ EmptyMaskError                  a mask without a voxel where one is needed
+│ └ NoLiverError                    no liver was found in the scan
+├ ModelError                    4
+│ ├ ModelNotFoundError
+│ ├ ModelIntegrityError             SHA-256 differs
+│ └ ModelContractError              metadata, input or output shape differ from the recipe
+├ BackendError                  5   device or engine not available, out of memory
+├ OutputError                   6   exists, not writable, disk full, read-back differs
+└ BatchError                    7   the batch finished, at least one case failed
 """
 
 from __future__ import annotations

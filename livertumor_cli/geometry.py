@@ -1,11 +1,12 @@
 """One voxel grid in the patient, and the tolerances that decide when two are the same.
 
-Arrays are indexed z, y, x; the affine maps the index (x, y, z) to the position of the voxel's center
-in LPS millimeters (left, posterior, superior grow), as DICOM and ITK define it.
+Arrays are indexed z, y, x; the affine maps the index (x, y, z) to the position of the voxel's
+center in LPS millimeters (left, posterior, superior grow), as DICOM and ITK define it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -34,7 +35,7 @@ class Geometry:
         affine_lps: 4x4, index (x, y, z, 1) to LPS mm of the voxel's center.
 
     Raises:
-        ValueError: If the affine is not a finite, invertible 4x4 or the shape not three positive sizes.
+        ValueError: If the affine is not finite and invertible, or a size not positive.
     """
 
     shape: tuple[int, int, int]
@@ -82,7 +83,7 @@ class Geometry:
     def direction(self) -> DoubleArray:
         """3x3, columns are the unit vectors of the x, y, z index axes in LPS."""
         matrix: DoubleArray = self.affine_lps[:3, :3]
-        return matrix / np.linalg.norm(matrix, axis=0)
+        return np.asarray(matrix / np.linalg.norm(matrix, axis=0))
 
     @property
     def origin_mm(self) -> DoubleArray:
@@ -131,6 +132,29 @@ class Geometry:
         affine = self.affine_lps.copy()
         affine[:3, 3] = self.index_to_lps(start)
         return Geometry((shape[0], shape[1], shape[2]), affine)
+
+    def grown(self, voxels: tuple[int, int, int]) -> Geometry:
+        """The grid with so many voxels more at both ends of z, y, x."""
+        affine = self.affine_lps.copy()
+        affine[:3, 3] = self.index_to_lps(-np.array(voxels, dtype=np.float64))
+        depth, height, width = (
+            size + 2 * more for size, more in zip(self.shape, voxels, strict=True)
+        )
+        return Geometry((depth, height, width), affine)
+
+    def respaced(self, spacing_mm: Spacing) -> Geometry:
+        """The smallest grid of another voxel size that covers this one, on its axes and center."""
+        have, want = np.array(self.spacing_mm), np.array(spacing_mm)
+        depth, height, width = (
+            # A hair below a whole number is that number: 360.0000001 mm in 3 mm steps are 120.
+            max(1, math.ceil(voxels - 1e-3))
+            for voxels in self.shape * have / want
+        )
+        affine = np.eye(4)
+        affine[:3, :3] = self.direction * want[::-1]
+        middle = self.index_to_lps((np.array(self.shape) - 1) / 2)
+        affine[:3, 3] = middle - affine[:3, :3] @ ((np.array([width, height, depth]) - 1) / 2)
+        return Geometry((depth, height, width), affine)
 
     def axis_codes(self) -> str:
         """Where the z, y, x index axes mostly point, such as 'SPL' for an ordinary axial scan."""

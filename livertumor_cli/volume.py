@@ -9,7 +9,7 @@ from livertumor_cli.arrays import HuArray, InstanceArray, LabelArray
 from livertumor_cli.geometry import Geometry
 
 AIR_HU = -1024
-"""Lowest value kept: padding below it (-2000, -3024) is no tissue and would only distort statistics."""
+"""Lowest value kept: padding below it (-2000, -3024) is no tissue and would distort statistics."""
 
 
 @dataclass(frozen=True, slots=True)
