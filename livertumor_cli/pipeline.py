@@ -1,5 +1,7 @@
-"""One scan from file to findings and files: the one place that composes reading, networks,
-measurement and report. The command line, the batch runner and Python programs all call it.
+"""One scan from file to findings and files.
+
+The one place that composes reading, networks, measurement and report: the command line, the batch
+runner and Python programs all call it.
 """
 
 from __future__ import annotations
@@ -9,18 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from livertumor_cli.anatomy import Label
+from livertumor_cli.arrays import LabelArray
 from livertumor_cli.engine.contract import ModelContract
 from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest, Precision
 from livertumor_cli.engine.open_engine import open_engine, resolve_device
 from livertumor_cli.findings import CaseFindings
-from livertumor_cli.inference.cascade import StopWatch, run_cascade
+from livertumor_cli.inference.cascade import run_cascade
+from livertumor_cli.io.atomic import write_text
 from livertumor_cli.io.formats import read_volume, write_label_map
 from livertumor_cli.io.output_folder import OutputFolder
 from livertumor_cli.io.readback import verify_written
-from livertumor_cli.io.atomic import write_text
 from livertumor_cli.measure.case import measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.process_memory import peak_memory_mb
@@ -29,6 +30,7 @@ from livertumor_cli.recipes.store import DEFAULT_RECIPE, find_recipe, verify_sta
 from livertumor_cli.report.json_report import build_report, report_text
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
 from livertumor_cli.report.tables import lesions_csv
+from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import LabelMap, Volume
 
 Progress = Callable[[str, int, int], None]
@@ -91,8 +93,12 @@ class Networks:
     recipe: Recipe
     engines: dict[StageRole, Engine] = field(default_factory=dict)
 
-    def describe(self, scales: tuple[float, ...]) -> RunRecord:
-        """What report and user must know about how they run."""
+    def describe(self, scales: tuple[float, ...] | None) -> RunRecord:
+        """What report and user must know about how they run.
+
+        Args:
+            scales: As asked for; the recipe's own where None.
+        """
         recipe = self.recipe
         infos = [engine.info for engine in self.engines.values()]
         identity = RecipeIdentity(
@@ -107,7 +113,7 @@ class Networks:
             device=str(infos[-1].device),
             engine=infos[-1].engine,
             precision=", ".join(dict.fromkeys(str(info.precision) for info in infos)),
-            scales=scales,
+            scales=scales or recipe.stage(StageRole.LESION).scales,
         )
 
 
@@ -188,31 +194,29 @@ def segment_volume(
         engines=networks.engines,
         scales=scales,
         on_progress=progress,
+        watch=watch,
     )
-    timings_s = watch.timings_s | segmentation.timings_s
-    watch.lap("cascade")
+    labels = segmentation.labels
     progress("measure", 0, 0)
-    lesions = number_lesions(segmentation.labels == Label.TUMOR)
-    findings = measure_case(
-        volume.hu, segmentation.labels, lesions, geometry=volume.geometry
-    )
+    lesions = number_lesions(labels == Label.TUMOR)
+    findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry)
     watch.lap("measure")
-    timings_s["measure"] = watch.timings_s["measure"]
-    used = scales or networks.recipe.stage(StageRole.LESION).scales
-    record = networks.describe(used)
-    flags = (*_scan_flags(volume, segmentation.labels), *segmentation.flags)
+    record = replace(
+        networks.describe(scales),
+        timings_s=watch.timings_s,
+        peak_memory_mb=peak_memory_mb(),
+        flags=(*_scan_flags(volume, labels), *segmentation.flags),
+    )
     return CaseResult(
         volume=volume,
-        mask=LabelMap(segmentation.labels, volume.geometry),
+        mask=LabelMap(labels, volume.geometry),
         lesions=LabelMap(lesions, volume.geometry),
         findings=findings,
-        record=replace(
-            record, timings_s=timings_s, peak_memory_mb=peak_memory_mb(), flags=flags
-        ),
+        record=record,
     )
 
 
-def _scan_flags(volume: Volume, labels: np.ndarray[Any, np.dtype[np.uint8]]) -> tuple[str, ...]:
+def _scan_flags(volume: Volume, labels: LabelArray) -> tuple[str, ...]:
     """What a reader must know about scan and liver before trusting the numbers."""
     flags = []
     thickest_mm = max(volume.geometry.spacing_mm)

@@ -8,7 +8,8 @@ from livertumor_cli.arrays import FloatArray, HuArray
 from livertumor_cli.recipes.recipe import Normalization, Stage
 
 BODY_HU = -200.0
-"""Voxels above it are body: percentiles and z-scores of air would only tell how much air there is."""
+"""Voxels above it are body: percentiles and z-scores of air would only tell how much air there
+is."""
 
 
 def prepare_intensity(hu: HuArray, stage: Stage) -> FloatArray:

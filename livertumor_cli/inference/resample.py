@@ -1,18 +1,27 @@
 """From the scan's own grid to a network's grid; SimpleITK's x, y, z order stays inside this file.
 
-Networks see patients along the LPS axes, whatever order and obliquity the scan was stored in: all 48
-axis orders of a scan meet the same network input.
+Networks see patients along the LPS axes, whatever order and obliquity the scan was stored in: all
+48 axis orders of a scan meet the same network input.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import permutations
+from typing import Any, TypeVar
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 (the name its own documentation uses)
+import SimpleITK as sitk
+from numpy.typing import NDArray
 
-from livertumor_cli.arrays import FloatArray, HuArray
+from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
 from livertumor_cli.geometry import Box, Geometry, Spacing
+
+Array = TypeVar("Array", bound=NDArray[Any])
+
+NEIGHBORS = (2, 2, 2)
+"""Voxels of a target grid by which the scan must reach beyond it, so that interpolation and
+averaging at its rim have neighbors."""
 
 
 def patient_grid(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
@@ -39,7 +48,7 @@ def patient_grid(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
     )
 
 
-def to_patient_axes(array: HuArray, geometry: Geometry) -> tuple[HuArray, Geometry]:
+def to_patient_axes(array: Array, geometry: Geometry) -> tuple[Array, Geometry]:
     """Flip and transpose so that z, y, x point mostly to S, P, L; no interpolation.
 
     Args:
@@ -49,27 +58,24 @@ def to_patient_axes(array: HuArray, geometry: Geometry) -> tuple[HuArray, Geomet
     Returns:
         A view of the array and its grid: the same voxels at the same places.
     """
-    matrix = geometry.affine_lps[:3, :3]
-    weights = np.abs(geometry.direction)
-    order = _nearest_axes(weights)  # order[k]: stored x, y, z axis that runs along LPS axis k
-    permuted = np.transpose(array, [2 - order[2], 2 - order[1], 2 - order[0]])
+    order = _nearest_axes(np.abs(geometry.direction))
+    turned = array.transpose([2 - order[2], 2 - order[1], 2 - order[0]])
     affine = np.eye(4)
-    affine[:3, :3] = matrix[:, order]
+    affine[:3, :3] = geometry.affine_lps[:3, order]
     affine[:3, 3] = geometry.origin_mm
     for axis in range(3):
         if affine[axis, axis] < 0:
-            size = permuted.shape[2 - axis]
+            size = turned.shape[2 - axis]
             affine[:3, 3] += (size - 1) * affine[:3, axis]
             affine[:3, axis] *= -1
-            permuted = np.flip(permuted, axis=2 - axis)
-    depth, height, width = permuted.shape
-    return permuted, Geometry((depth, height, width), affine)
+            turned = np.flip(turned, axis=2 - axis)
+    depth, height, width = turned.shape
+    return turned, Geometry((depth, height, width), affine)
 
 
-def _nearest_axes(weights: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[int]:
-    """The permutation of the stored axes that lies closest to L, P, S altogether."""
-    permutations = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
-    best = max(permutations, key=lambda p: sum(weights[k, p[k]] for k in range(3)))
+def _nearest_axes(weights: DoubleArray) -> list[int]:
+    """For L, P, S the stored x, y, z axis that runs along it: the closest choice altogether."""
+    best = max(permutations(range(3)), key=lambda order: weights[range(3), order].sum())
     return list(best)
 
 
@@ -91,57 +97,56 @@ def resample_to(
         float32, shape of `target`.
     """
     oriented, grid = to_patient_axes(array, geometry)
-    image = to_image(np.ascontiguousarray(oriented), grid)
+    box = box_holding(grid, target.grown(NEIGHBORS).corners_lps())
+    image = to_image(oriented[box], grid.cropped(box))
     image = _average_blocks(image, wanted=target.spacing_mm[::-1])
-    resampled = sitk.Resample(
-        image,
-        grid_image(target),
-        sitk.Transform(),
-        sitk.sitkLinear,
-        outside_hu,
-        sitk.sitkFloat32,
+    return interpolate(image, target, outside=outside_hu)
+
+
+def interpolate(image: sitk.Image, target: Geometry, *, outside: float) -> FloatArray:
+    """Linear interpolation of an image onto a grid: float32, shape of `target`."""
+    values: FloatArray = sitk.GetArrayFromImage(
+        sitk.Resample(
+            image, _grid_image(target), sitk.Transform(), sitk.sitkLinear, outside, sitk.sitkFloat32
+        )
     )
-    values: FloatArray = sitk.GetArrayFromImage(resampled)
     return values
 
 
-def crop_around(
-    array: HuArray, geometry: Geometry, target: Geometry, *, margin_mm: float
-) -> tuple[HuArray, Geometry]:
-    """The smallest part of a scan that holds all that a target grid can sample.
+def box_holding(
+    geometry: Geometry, points_lps: DoubleArray, *, least: tuple[int, int, int] = (1, 1, 1)
+) -> Box:
+    """The smallest box of a grid that holds points, as far as the grid reaches.
 
     Args:
-        array: Shape of `geometry`.
-        geometry: The stored grid.
-        target: The wanted grid.
-        margin_mm: Kept beyond the target's outermost voxel centers.
-
-    Returns:
-        A view of the array and its grid; one voxel at least.
+        geometry: The grid.
+        points_lps: LPS mm, shape (n, 3).
+        least: Voxels along z, y, x that the box has at least, where the grid has them.
     """
-    half = 0.5 * np.abs(target.affine_lps[:3, :3]).sum(axis=1) + margin_mm
-    corners = target.corners_lps()
-    low, high = corners.min(axis=0) - half, corners.max(axis=0) + half
-    ends = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
-    indices = geometry.lps_to_index(ends)
-    sizes = np.array(geometry.shape)
-    first = np.clip(np.floor(indices.min(axis=0)).astype(int), 0, sizes - 1)
-    last = np.clip(np.ceil(indices.max(axis=0)).astype(int) + 1, first + 1, sizes)
-    box: Box = (
-        slice(int(first[0]), int(last[0])),
-        slice(int(first[1]), int(last[1])),
-        slice(int(first[2]), int(last[2])),
+    indices = geometry.lps_to_index(points_lps)
+    first = np.floor(indices.min(axis=0) + 1e-6).astype(int)
+    stop = np.ceil(indices.max(axis=0) - 1e-6).astype(int) + 1
+    z, y, x = (
+        _span(int(start), int(end), size=size, least=min(few, size))
+        for start, end, size, few in zip(first, stop, geometry.shape, least, strict=True)
     )
-    return array[box], geometry.cropped(box)
+    return z, y, x
+
+
+def _span(start: int, stop: int, *, size: int, least: int) -> slice:
+    """A range widened to `least` voxels around its middle and moved inside 0..size."""
+    missing = max(0, least - (stop - start))
+    start = min(max(start - missing // 2, 0), size - least)
+    stop = max(min(stop + missing - missing // 2, size), start + least)
+    return slice(start, stop)
 
 
 def _average_blocks(image: sitk.Image, *, wanted: tuple[float, ...]) -> sitk.Image:
     """Mean over blocks of whole voxels no larger than the wanted spacing (x, y, z)."""
     factors = [
-        max(1, math.floor(want / have + 1e-3))
-        for want, have in zip(wanted, image.GetSpacing(), strict=True)
+        min(size, max(1, math.floor(want / have + 1e-3)))
+        for want, have, size in zip(wanted, image.GetSpacing(), image.GetSize(), strict=True)
     ]
-    factors = [min(factor, size) for factor, size in zip(factors, image.GetSize(), strict=True)]
     if max(factors) == 1:
         return image
     # Whole blocks only: repeat the last voxels so that no rim of the scan is dropped.
@@ -153,17 +158,19 @@ def _average_blocks(image: sitk.Image, *, wanted: tuple[float, ...]) -> sitk.Ima
 
 def to_image(array: HuArray, geometry: Geometry) -> sitk.Image:
     """A SimpleITK image of an array (z, y, x) on its grid."""
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing([float(step) for step in geometry.spacing_mm[::-1]])
-    image.SetOrigin([float(value) for value in geometry.origin_mm])
-    image.SetDirection([float(value) for value in geometry.direction.ravel()])
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
+    _place(image, geometry)
     return image
 
 
-def grid_image(geometry: Geometry) -> sitk.Image:
+def _grid_image(geometry: Geometry) -> sitk.Image:
     """An image that carries a grid; SimpleITK's Resample wants one (its voxels are not read)."""
     image = sitk.Image([int(size) for size in geometry.shape[::-1]], sitk.sitkUInt8)
+    _place(image, geometry)
+    return image
+
+
+def _place(image: sitk.Image, geometry: Geometry) -> None:
     image.SetSpacing([float(step) for step in geometry.spacing_mm[::-1]])
     image.SetOrigin([float(value) for value in geometry.origin_mm])
     image.SetDirection([float(value) for value in geometry.direction.ravel()])
-    return image

@@ -14,28 +14,16 @@ import numpy as np
 
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray
 from livertumor_cli.engine.engine import Engine
-from livertumor_cli.geometry import Geometry, Spacing
+from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.intensity import prepare_intensity
-from livertumor_cli.inference.resample import patient_grid, resample_to
+from livertumor_cli.inference.prediction import Prediction
+from livertumor_cli.inference.resample import resample_to
 from livertumor_cli.inference.windows import StepProgress, predict_windows
 from livertumor_cli.recipes.recipe import Stage
 from livertumor_cli.volume import AIR_HU
 
 AIR_LIMIT_HU = -500.0
 """A window whose every voxel lies below it shows no tissue and is not run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """Probabilities on a grid along the patient's axes.
-
-    Attributes:
-        probabilities: float32, shape (classes, z, y, x).
-        geometry: The grid.
-    """
-
-    probabilities: FloatArray
-    geometry: Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +53,7 @@ def predict_scales(
     """Mean probabilities of a stage over scales.
 
     Args:
-        hu: The scan, or the part of it that matters, shape (z, y, x).
+        hu: The scan, shape (z, y, x).
         geometry: Its grid.
         stage: The stage.
         engine: The stage's network.
@@ -74,7 +62,7 @@ def predict_scales(
         needed: Gives for a grid the voxels worth looking at; all tissue where None.
         on_step: Told after each window.
     """
-    mean = np.zeros((len(stage.classes), *target.shape), dtype=np.float32)
+    mean = np.zeros((1 + len(stage.structures), *target.shape), dtype=np.float32)
     for index, scale in enumerate(scales):
         grid = scaled_grid(target, scale=scale, dimensions=stage.dimensions)
         image = resample_to(hu, geometry, target=grid, outside_hu=AIR_HU)
@@ -90,8 +78,9 @@ def predict_scales(
         )
         if scale != 1.0:
             probabilities = bring_to(probabilities, grid, target=target)
-        mean += probabilities / np.float32(len(scales))
-    return Prediction(mean, target)
+        probabilities /= np.float32(len(scales))
+        mean += probabilities
+    return Prediction(mean, stage.structures, target)
 
 
 def scaled_grid(target: Geometry, *, scale: float, dimensions: int) -> Geometry:
@@ -99,12 +88,9 @@ def scaled_grid(target: Geometry, *, scale: float, dimensions: int) -> Geometry:
     if scale == 1.0:
         return target
     depth, height, width = target.spacing_mm
-    spacing: Spacing = (
-        depth if dimensions == 2 else depth / scale,
-        height / scale,
-        width / scale,
+    return target.respaced(
+        (depth if dimensions == 2 else depth / scale, height / scale, width / scale)
     )
-    return patient_grid(target, spacing)
 
 
 def bring_to(probabilities: FloatArray, grid: Geometry, *, target: Geometry) -> FloatArray:

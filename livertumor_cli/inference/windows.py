@@ -68,7 +68,8 @@ def _starts(size: int, *, edge: int, overlap: float) -> list[int]:
     """First voxels of the windows along one axis."""
     if size <= edge:
         return [0]
-    step = max(1, int(edge * (1 - overlap)))
+    # In binary, 10 * (1 - 0.8) is a hair below 2.
+    step = max(1, int(edge * (1 - overlap) + 1e-6))
     count = -(-(size - edge) // step) + 1
     return [round(i * (size - edge) / (count - 1)) for i in range(count)]
 
@@ -84,7 +85,7 @@ def window_weights(patch: tuple[int, int, int], weighting: Weighting) -> FloatAr
     weights = profiles[0][:, None, None] * profiles[1][None, :, None] * profiles[2][None, None, :]
     weights /= weights.max()
     # A corner's weight is about 1e-10: sums of such numbers would divide rounding errors.
-    return np.maximum(weights, 1e-4).astype(np.float32)
+    return np.asarray(np.maximum(weights, 1e-4), dtype=np.float32)
 
 
 def predict_windows(
@@ -105,23 +106,23 @@ def predict_windows(
         on_step: Told after each window.
 
     Returns:
-        float32, shape (classes, z, y, x), summing to one over the classes (softmax) in every voxel.
+        float32, shape (1 + structures, z, y, x): background, then `stage.structures`.
     """
-    plan = plan_windows(_shape3(image), patch=stage.patch, overlap=stage.overlap)
+    depth, height, width = image.shape
+    plan = plan_windows((depth, height, width), patch=stage.patch, overlap=stage.overlap)
     boxes = [box for box in plan.boxes if needed[box].any()]
     weights = window_weights(stage.patch, stage.weighting)
-    total = np.zeros((len(stage.classes), *plan.padded), dtype=np.float32)
+    total = np.zeros((1 + len(stage.structures), *plan.padded), dtype=np.float32)
     weight_sum = np.zeros(plan.padded, dtype=np.float32)
     padded = _pad_to(image, plan.padded)
     outputs = engine.run_many(_batches(padded, boxes, stage=stage))
     for done, (box, output) in enumerate(zip(boxes, outputs, strict=True), start=1):
-        probabilities = activate(_spatial(output[0], stage), stage.activation)
+        probabilities = class_probabilities(_spatial(output[0], stage), stage)
         total[:, *box] += probabilities * weights
         weight_sum[box] += weights
         on_step(done, len(boxes))
     _fill_unseen(total, weight_sum)
     total /= weight_sum
-    depth, height, width = image.shape
     return total[:, :depth, :height, :width]
 
 
@@ -135,6 +136,20 @@ def _batches(image: FloatArray, boxes: list[Box], *, stage: Stage) -> Iterator[F
 def _spatial(output: FloatArray, stage: Stage) -> FloatArray:
     """Network output (C, z, y, x), also of a 2D network's (C, y, x)."""
     return output if stage.dimensions == 3 else output[:, None]
+
+
+def class_probabilities(logits: FloatArray, stage: Stage) -> FloatArray:
+    """Network output to probabilities of background and `stage.structures`, over axis 0.
+
+    A sigmoid judges every structure by itself: what none of them claims is background.
+    """
+    probabilities = activate(logits, stage.activation)
+    channels = [stage.classes.index(name) for name in stage.structures]
+    if stage.activation is Activation.SOFTMAX:
+        return np.asarray(probabilities[[0, *channels]])
+    structures = probabilities[channels]
+    background = np.float32(1.0) - structures.max(axis=0, keepdims=True)
+    return np.concatenate([background, structures])
 
 
 def activate(logits: FloatArray, activation: Activation) -> FloatArray:
@@ -161,8 +176,3 @@ def _pad_to(image: FloatArray, shape: tuple[int, int, int]) -> FloatArray:
     if not any(after for _, after in missing):
         return image
     return np.pad(image, missing, constant_values=float(image.min()))
-
-
-def _shape3(array: FloatArray) -> tuple[int, int, int]:
-    depth, height, width = array.shape
-    return depth, height, width

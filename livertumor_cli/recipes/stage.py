@@ -119,6 +119,11 @@ class Stage:
         """The spatial axes that the network itself has: (z, y, x), or (y, x) in two dimensions."""
         return self.patch if self.dimensions == 3 else self.patch[1:]
 
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """The classes other than background, in the order of their label values."""
+        return tuple(name for name in CLASS_NAMES[1:] if name in self.classes)
+
 
 NATIVE = "native"
 """Word for `spacing_mm` where a stage keeps the scan's own grid."""

@@ -1,0 +1,214 @@
+"""The whole way from a file to findings, with networks whose answer is known at every voxel."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_recipe import (
+    Patient,
+    centered_grid,
+    dice,
+    rotation_matrix,
+    silent,
+    toy_options,
+    write_toy_recipe,
+)
+
+from livertumor_cli.errors import NoLiverError
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.inference.resample import to_patient_axes
+from livertumor_cli.io.dicom_ct import write_ct_series
+from livertumor_cli.io.formats import write_volume
+from livertumor_cli.pipeline import (
+    CaseResult,
+    Networks,
+    open_networks,
+    segment_case,
+    segment_volume,
+)
+from livertumor_cli.volume import Volume
+
+PATIENT = Patient()
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipes") / "toy"
+    write_toy_recipe(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def networks(toy: Path) -> Networks:
+    return open_networks(toy_options(toy))
+
+
+@pytest.fixture(scope="module")
+def resampling(tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    """A lesion stage on a grid of its own, so that no voxel of a scan lies on it."""
+    folder = tmp_path_factory.mktemp("recipes") / "toy"
+    write_toy_recipe(folder, spacing_mm=(2.0, 1.5, 1.5), patch=(16, 48, 48))
+    return open_networks(toy_options(folder))
+
+
+def labels_of(volume: Volume, networks: Networks) -> np.ndarray:
+    return np.asarray(segment(volume, networks).mask.labels)
+
+
+def segment(volume: Volume, networks: Networks) -> CaseResult:
+    return segment_volume(volume, networks=networks, scales=None, progress=silent)
+
+
+def reordered(volume: Volume, order: tuple[int, ...], flips: tuple[bool, ...]) -> Volume:
+    """The same scan stored with other axes: `order` of z, y, x, then those in `flips` reversed."""
+    axes = volume.geometry.affine_lps[:3, :3][:, ::-1][:, list(order)]  # columns z, y, x
+    start = np.zeros(3)
+    hu = volume.hu.transpose(order)
+    for axis, flip in enumerate(flips):
+        if flip:
+            start[order[axis]] = hu.shape[axis] - 1
+            axes[:, axis] *= -1
+            hu = np.flip(hu, axis)
+    affine = np.eye(4)
+    affine[:3, :3] = axes[:, ::-1]
+    affine[:3, 3] = volume.geometry.index_to_lps(start)
+    depth, height, width = hu.shape
+    return Volume(np.ascontiguousarray(hu), Geometry((depth, height, width), affine))
+
+
+ORDERS = list(product(permutations(range(3)), product((False, True), repeat=3)))
+
+
+def test_a_sharp_patient_is_segmented_to_the_voxel(networks: Networks) -> None:
+    geometry = centered_grid()
+    labels = labels_of(PATIENT.scan(geometry, edge_mm=0), networks)
+    assert np.array_equal(labels, PATIENT.truth(geometry))
+
+
+def test_findings_are_those_of_the_mask(networks: Networks) -> None:
+    geometry = centered_grid()
+    result = segment(PATIENT.scan(geometry, edge_mm=0), networks)
+    truth = PATIENT.truth(geometry)
+    assert result.findings.liver_volume_ml == pytest.approx((truth > 0).sum() * geometry.voxel_ml)
+    assert [lesion.volume_ml for lesion in result.findings.lesions] == [
+        pytest.approx((truth == 2).sum() * geometry.voxel_ml)
+    ]
+    assert result.findings.lesions[0].mean_hu == 160
+    assert result.record.scales == (1.0,)
+    assert list(result.record.timings_s) == [
+        "find_liver",
+        "segment_lesions",
+        "back_to_scan",
+        "measure",
+    ]
+    assert result.record.flags == ()
+
+
+@pytest.mark.parametrize("which", ["networks", "resampling"])
+def test_48_axis_orders_give_one_mask(which: str, request: pytest.FixtureRequest) -> None:
+    networks = request.getfixturevalue(which)
+    scan = PATIENT.scan(centered_grid((30, 56, 48), spacing_mm=(4.0, 2.5, 2.75)))
+    expected = labels_of(scan, networks)
+    assert dice(expected == 2, PATIENT.truth(scan.geometry) == 2) > 0.97
+    for order, flips in ORDERS:
+        stored = reordered(scan, order, flips)
+        turned, geometry = to_patient_axes(labels_of(stored, networks), stored.geometry)
+        assert geometry.is_same_grid(scan.geometry)
+        assert np.array_equal(turned, expected), (order, flips)
+
+
+@pytest.mark.parametrize("degrees", [(0, 0, 12), (25, -20, 8), (44, 0, 0), (90, 3, 181)])
+@pytest.mark.parametrize("which", ["networks", "resampling"])
+def test_oblique_scans_find_the_same_patient(
+    which: str, degrees: tuple[float, float, float], request: pytest.FixtureRequest
+) -> None:
+    grid = centered_grid((48, 64, 64), spacing_mm=(2.5, 2, 2), rotation=rotation_matrix(degrees))
+    labels = labels_of(PATIENT.scan(grid), request.getfixturevalue(which))
+    truth = PATIENT.truth(grid)
+    assert dice(labels > 0, truth > 0) > 0.99
+    assert dice(labels == 2, truth == 2) > 0.95
+    # A vessel of 5 mm radius has some 50 voxels here, and every one of them counts.
+    assert dice(labels == 3, truth == 3) > 0.8
+
+
+def test_a_file_and_a_dicom_series_give_the_same_mask(toy: Path, tmp_path: Path) -> None:
+    rotation = rotation_matrix((0, 0, 10))
+    scan = PATIENT.scan(centered_grid((36, 56, 56), spacing_mm=(3, 2.5, 2.5), rotation=rotation))
+    write_volume(tmp_path / "scan.nii.gz", scan)
+    write_ct_series(tmp_path / "series", scan, seed="toy")
+    results = [
+        segment_case(tmp_path / name, options=toy_options(toy), progress=silent)
+        for name in ("scan.nii.gz", "series")
+    ]
+    one, other = (to_patient_axes(r.mask.labels, r.mask.geometry) for r in results)
+    assert one[1].is_same_grid(other[1])
+    assert np.array_equal(one[0], other[0])
+    first, second = (result.findings.lesions[0] for result in results)
+    assert first.centroid_lps_mm == pytest.approx(second.centroid_lps_mm, abs=1e-3)
+
+
+@pytest.mark.parametrize("spacing_mm", [(3.0, 3.0, 3.0), (5.0, 1.5, 1.5)])
+def test_a_scan_smaller_than_every_patch(networks: Networks, spacing_mm: tuple[float, ...]) -> None:
+    z, y, x = spacing_mm
+    shape = (round(66 / z), round(66 / y), round(66 / x))
+    geometry = centered_grid(shape, spacing_mm=(z, y, x))
+    result = segment(PATIENT.scan(geometry, edge_mm=0), networks)
+    assert np.array_equal(result.mask.labels, PATIENT.truth(geometry))
+    assert any("border of the scan" in flag for flag in result.record.flags)
+
+
+def test_a_scan_of_three_slices(networks: Networks) -> None:
+    geometry = centered_grid((3, 64, 64), spacing_mm=(8, 2, 2))
+    result = segment(PATIENT.scan(geometry, edge_mm=0), networks)
+    assert np.array_equal(result.mask.labels, PATIENT.truth(geometry))
+    assert any("8.0 mm apart" in flag for flag in result.record.flags)
+
+
+def test_no_tumor_is_a_result(networks: Networks) -> None:
+    healthy = Patient(tumor=None, vessel=None)
+    result = segment(healthy.scan(centered_grid(), edge_mm=0), networks)
+    assert result.findings.lesions == ()
+    assert result.findings.liver_volume_ml > 100
+    assert result.report()["tumor"] == {"volume_ml": 0.0, "burden_percent": 0.0, "count": 0}
+
+
+def test_no_liver_is_refused(networks: Networks) -> None:
+    with pytest.raises(NoLiverError, match="no liver"):
+        segment(Patient(liver=None, tumor=None, vessel=None).scan(centered_grid()), networks)
+
+
+def test_the_second_stage_may_know_tumors_only(tmp_path: Path) -> None:
+    """A hospital's own network: the liver is then the first stage's."""
+    from toy_recipe import THRESHOLDS_HU, write_model
+
+    folder = tmp_path / "toy"
+    recipe = write_toy_recipe(folder, classes=("background", "tumor"))
+    text = (folder / "recipe.toml").read_text(encoding="utf-8")
+    sha256 = write_model(folder / "lesion.onnx", (16, 32, 32), THRESHOLDS_HU[1:2])
+    text = text.replace(recipe.stages[1].sha256, sha256)
+    (folder / "recipe.toml").write_text(text, encoding="utf-8")
+    patient = Patient(vessel=None)
+    geometry = centered_grid()
+    labels = labels_of(patient.scan(geometry), open_networks(toy_options(folder)))
+    truth = patient.truth(geometry)
+    assert dice(labels == 2, truth == 2) > 0.95
+    assert dice(labels > 0, truth > 0) > 0.9
+
+
+def test_progress_counts_up_to_the_end(networks: Networks) -> None:
+    seen: list[tuple[str, int, int]] = []
+    segment_volume(
+        PATIENT.scan(centered_grid()),
+        networks=networks,
+        scales=(0.5, 1.0),
+        progress=lambda *step: seen.append(step),
+    )
+    for stage in ("liver", "lesions"):
+        steps = [(done, total) for step, done, total in seen if step == stage]
+        assert steps
+        assert steps[-1][0] == steps[-1][1]
+        assert all(done <= total for done, total in steps)
+    assert list(dict.fromkeys(step for step, _, _ in seen)) == ["liver", "lesions", "measure"]
