@@ -1,96 +1,110 @@
-"""Progress of one case on stderr: a bar on a terminal, plain lines elsewhere."""
+"""Progress of one case on stderr: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from livertumor_cli.cli.console import stderr_console
 
-StepCallback = "Callable[[str, int, int], None]"
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+StepCallback = Callable[[str, int, int], None]
+"""Told (step, done, total); a total of 0 means that the end is not known."""
 
 STEP_TEXTS = {
+    "draw": "Drawing the phantom",
     "read": "Reading the scan",
     "open networks": "Opening the networks",
     "liver": "Finding the liver",
     "lesions": "Segmenting liver, tumors, vessels",
     "measure": "Measuring",
     "write": "Writing",
-    "draw": "Drawing the phantom",
 }
 """What a step of the pipeline is called on the terminal."""
 
 
-class _Silent:
-    def __call__(self, step: str, done: int, total: int) -> None:
-        """Say nothing."""
+@contextmanager
+def show_progress(*, quiet: bool) -> Iterator[StepCallback]:
+    """A callback that shows a case's progress on stderr.
+
+    Args:
+        quiet: Show nothing.
+    """
+    if quiet:
+        yield _say_nothing
+    elif sys.stderr.isatty():
+        with _bars() as callback:
+            yield callback
+    else:
+        yield _Lines()
+
+
+def _say_nothing(_step: str, _done: int, _total: int) -> None:
+    pass
 
 
 class _Lines:
     """One line when a step begins, for logs."""
 
     def __init__(self) -> None:
-        self.step = ""
-        self.started = time.monotonic()
+        self._step = ""
+        self._started = time.monotonic()
 
     def __call__(self, step: str, _done: int, _total: int) -> None:
-        if step != self.step:
-            self.step = step
-            seconds = time.monotonic() - self.started
+        if step != self._step:
+            self._step = step
+            seconds = time.monotonic() - self._started
             click.echo(f"[{seconds:6.1f} s] {STEP_TEXTS.get(step, step)}", err=True)
 
 
 @contextmanager
-def show_progress(*, quiet: bool) -> Iterator[_Silent | _Lines]:
-    """A callback (step, done, total) that shows a case's progress on stderr.
-
-    Args:
-        quiet: Show nothing.
-    """
-    if quiet:
-        yield _Silent()
-    elif not sys.stderr.isatty():
-        yield _Lines()
-    else:
-        with _bars() as callback:
-            yield callback
-
-
-@contextmanager
-def _bars() -> Iterator[_Lines]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def _bars() -> Iterator[StepCallback]:
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
-        TextColumn("{task.description:<34}"),
-        BarColumn(bar_width=20),
+        TextColumn("{task.description:<33}"),
+        BarColumn(bar_width=18),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=stderr_console()) as progress:
-        yield _Bars(progress)
+        bars = _Bars(progress)
+        yield bars
+        bars.finish()
 
 
-class _Bars(_Lines):
-    """One bar per step."""
+class _Bars:
+    """One bar per step; it pulses as long as the step has told no total."""
 
-    def __init__(self, progress: object) -> None:
-        super().__init__()
-        self.progress = progress
-        self.task: object = None
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._step = ""
+        self._task: TaskID | None = None
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        if step != self.step:
-            self._finish()
-            self.step = step
-            self.task = self.progress.add_task(STEP_TEXTS.get(step, step), total=None)  # type: ignore[attr-defined]
+        if step != self._step or self._task is None:
+            self.finish()
+            self._step = step
+            self._task = self._progress.add_task(STEP_TEXTS.get(step, step), total=None)
         if total:
-            self.progress.update(self.task, completed=done, total=total)  # type: ignore[attr-defined]
+            self._progress.update(self._task, completed=done, total=total)
 
-    def _finish(self) -> None:
-        if self.task is not None:
-            self.progress.update(self.task, completed=1, total=1)  # type: ignore[attr-defined]
+    def finish(self) -> None:
+        """Fill the bar of the step that has ended."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=1, total=1)
+            self._progress.stop_task(self._task)
