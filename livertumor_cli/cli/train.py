@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from livertumor_cli.cli.app import EXIT_INTERRUPTED
 
 
 @click.command()
@@ -22,61 +25,86 @@ import click
     required=True,
     help="Folder of the run; a run found there goes on.",
 )
-@click.option("--steps", type=click.IntRange(1), default=1000, help="Optimizer steps in all.")
-@click.option("--batch", type=click.IntRange(1), default=2, help="Patches per step.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3)
-@click.option("--validate-every", type=click.IntRange(1), default=250, help="Steps between.")
-@click.option("--seed", type=int, default=1, help="Seed of weights and patches.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for resampled scans (default: OUT/cache).",
 )
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Optimizer steps in all.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=2, show_default=True, help="Patches per step."
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Highest rate of the optimizer.",
+)
+@click.option(
+    "--validate-every",
+    type=click.IntRange(1),
+    default=250,
+    show_default=True,
+    help="Steps between two validations.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Of first weights and patches.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where to train.",
+)
 def train(
+    *,
     task_name: str,
     data: Path,
     out: Path,
-    steps: int,
-    batch: int,
-    learning_rate: float,
-    validate_every: int,
-    seed: int,
-    device: str,
     cache: Path | None,
+    **options: Any,
 ) -> None:
     """Train TASK, for example uca-net/lesion, on a folder of labeled CTs.
 
+    The run saves its state as it goes, and at Ctrl-C; the same command then goes on from there.
+
     Example: livertumor train uca-net/lesion --data ct/ --out runs/lesion --steps 2000
     """
+    from livertumor_cli.cli.extras import require_extra
+
+    require_extra("train")
+    from livertumor_cli.cli.stopping import first_interrupt_asks
+    from livertumor_cli.cli.training_progress import show_training
     from livertumor_cli.training.cache import load_cases
     from livertumor_cli.training.tasks import find_task
-    from livertumor_cli.training.trainer import Progress, Trainer, TrainingOptions
+    from livertumor_cli.training.trainer import Trainer, TrainingOptions
 
     task = find_task(task_name)
-    store = cache or out / "cache"
-    cases = [
-        case
-        for split in ("train", "phantom")
-        for case in load_cases(data, task=task, split=split, cache=store)
-    ]
-    validation = load_cases(data, task=task, split="validation", cache=store)
-    options = TrainingOptions(
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        validate_every=validate_every,
-        seed=seed,
-        device=device,
+    trainer = Trainer(task, options=TrainingOptions(**options), out=out)
+    cases, phantoms, validation = (
+        load_cases(data, task=task, split=split, cache=cache or out / "cache")
+        for split in ("train", "phantom", "validation")
     )
-
-    def report(progress: Progress) -> None:
-        left_min = (progress.steps - progress.step) * progress.seconds_per_step / 60
-        line = f"step {progress.step}/{progress.steps} loss {progress.loss:.4f}"
-        line += f" {progress.seconds_per_step:.1f} s/step, about {left_min:.0f} min left"
-        for name, value in progress.dice.items():
-            line += f", {name} Dice {value:.3f}"
-        click.echo(line, err=True)
-
-    Trainer(task, options=options, out=out).train(cases, validation, report=report)
+    with (
+        show_training(start=trainer.step, steps=options["steps"]) as report,
+        first_interrupt_asks() as stop,
+    ):
+        is_finished = trainer.train([*cases, *phantoms], validation, report=report, stop=stop)
+    if not is_finished:
+        click.echo(
+            f"Stopped at step {trainer.step}; the same command goes on from there.", err=True
+        )
+        click.get_current_context().exit(EXIT_INTERRUPTED)
     click.echo(str(out / "model.safetensors"))

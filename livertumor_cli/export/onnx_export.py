@@ -18,6 +18,7 @@ from livertumor_cli.arrays import FloatArray
 from livertumor_cli.engine.engine import Device, EngineKind, EngineRequest
 from livertumor_cli.engine.open_engine import open_engine
 from livertumor_cli.errors import ModelContractError
+from livertumor_cli.io.atomic import make_folder, write_bytes
 
 OPSET = 20
 LARGEST_LOGIT_DIFFERENCE = 1e-3
@@ -47,12 +48,20 @@ def write_onnx(
         path: The ONNX file; written under a temporary name first.
         patch: Input size z, y, x, fixed in the file: engines plan memory and kernels for it.
         metadata: Written into the file's properties.
+
+    Raises:
+        ModelContractError: If the exporter makes no model.
+        OutputError: If the file cannot be written.
     """
     example = torch.zeros(1, 1, *patch)
     quiet = io.StringIO()
     # The exporter prints its progress and warns of its own future; neither is for our user.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(quiet),
+        contextlib.redirect_stderr(quiet),
+    ):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.eval().float(),
@@ -69,16 +78,15 @@ def write_onnx(
     strip_builder(model)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
-    unfinished = path.with_suffix(".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, unfinished)
-    unfinished.replace(path)
+    make_folder(path.parent)
+    write_bytes(path, model.SerializeToString())
 
 
 def strip_builder(model: onnx.ModelProto) -> None:
     """Remove stack traces and names of the builder's files from every part of a model."""
-    graphs = [model.graph, *model.functions]
-    for part in graphs:
+    for part in [model.graph, *model.functions]:
+        del part.metadata_props[:]
+        part.doc_string = ""
         for node in part.node:
             del node.metadata_props[:]
             node.doc_string = ""
@@ -88,9 +96,7 @@ def strip_builder(model: onnx.ModelProto) -> None:
     for tensor in model.graph.initializer:
         del tensor.metadata_props[:]
         tensor.doc_string = ""
-    del model.graph.metadata_props[:]
     del model.metadata_props[:]
-    model.graph.doc_string = ""
     model.doc_string = ""
 
 

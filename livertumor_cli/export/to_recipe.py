@@ -38,7 +38,7 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return Stage(
-        name=_role(task),
+        name=role_of(task),
         network=task.network,
         file=file.name,
         sha256=sha256,
@@ -60,17 +60,25 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
 def require_place(folder: Path, task: Task) -> None:
     """Refuse a stage that cannot stand alone, before any work is done.
 
+    Args:
+        folder: The recipe's folder; may be missing.
+        task: What was trained.
+
     Raises:
-        ConfigError: If the liver stage would be the only one of a recipe.
+        ConfigError: If the liver stage would be the only one of a recipe, or a recipe that is
+            there cannot be read.
     """
-    if _role(task) is StageRole.LIVER and not (folder / RECIPE_FILE).is_file():
+    if (folder / RECIPE_FILE).is_file():
+        load_recipe(folder)
+    elif role_of(task) is StageRole.LIVER:
         raise ConfigError(
             f"{folder} holds no recipe that a liver stage could join.",
             hint="Export the lesion stage first: it may stand alone, a liver stage may not.",
         )
 
 
-def _role(task: Task) -> StageRole:
+def role_of(task: Task) -> StageRole:
+    """Which stage of a recipe a task trains: the last part of its name."""
     return StageRole(task.name.rpartition("/")[2])
 
 
@@ -118,5 +126,3 @@ def _with_stage(recipe: Recipe, stage: Stage) -> Recipe:
     order = list(StageRole)
     stages = sorted([*others, stage], key=lambda one: order.index(one.name))
     return replace(recipe, stages=tuple(stages))
-
-

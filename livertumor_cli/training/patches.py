@@ -133,9 +133,7 @@ def _cut_slab(rng: np.random.Generator, hu: Tensor, labels: Tensor) -> tuple[Ten
     return hu, labels
 
 
-def prefetch(
-    sampler: PatchSampler, *, steps: range, size: int
-) -> Generator[Batch, None, None]:
+def prefetch(sampler: PatchSampler, *, steps: range, size: int) -> Generator[Batch, None, None]:
     """Batches of the given steps in order, made ahead by a thread that ends with the generator."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=2)
     stopped = threading.Event()

@@ -1,0 +1,120 @@
+"""From a training checkpoint to a stage of a recipe, taken in only when it has proven itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from livertumor_cli.arrays import FloatArray
+from livertumor_cli.errors import ConfigError, ModelError
+from livertumor_cli.export.onnx_export import (
+    Agreement,
+    compare_with_torch,
+    require_agreement,
+    write_onnx,
+)
+from livertumor_cli.export.to_recipe import put_stage, require_place, role_of, stage_of
+from livertumor_cli.inference.intensity import prepare_intensity
+from livertumor_cli.inference.resample import patient_grid, resample_to
+from livertumor_cli.io.atomic import make_folder, output_error
+from livertumor_cli.phantom import PhantomSpec, make_phantom
+from livertumor_cli.recipes.recipe import Stage
+from livertumor_cli.training.checkpoint import load_weights, read_metadata
+from livertumor_cli.training.tasks import Task, find_task
+
+PROOF_PHANTOM = PhantomSpec(seed=7, shape=(60, 160, 192), spacing_mm=(4.0, 2.0, 2.0))
+"""The drawing that torch and ONNX must agree on; no training phantom."""
+
+AIR_HU = -1024.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedStage:
+    """A stage that has taken its place.
+
+    Attributes:
+        file: The ONNX file in the recipe's folder.
+        agreement: How far it departs from the torch network.
+    """
+
+    file: Path
+    agreement: Agreement
+
+
+def export_stage(
+    checkpoint: Path, folder: Path, *, patch: tuple[int, int, int] | None = None
+) -> ExportedStage:
+    """Export a checkpoint into a recipe's folder, where it replaces an older file of its stage.
+
+    Args:
+        checkpoint: Weights that `livertumor train` wrote.
+        folder: The recipe's folder; made where it is missing.
+        patch: Input size z, y, x; the task's own when None.
+
+    Raises:
+        ConfigError: If the patch does not fit the network, or the stage the recipe.
+        ModelError: If the checkpoint cannot be used.
+        ModelContractError: If the file does not compute what the network computes; the folder is
+            then as it was.
+        OutputError: If the folder cannot be written.
+    """
+    task = _task_of(checkpoint)
+    require_place(folder, task)
+    sizes = patch or task.inference_patch
+    if any(size % task.divisor for size in sizes):
+        raise ConfigError(f"every size of --patch must be divisible by {task.divisor}.")
+    network = task.build()
+    metadata = load_weights(checkpoint, network)
+    with _workplace(folder) as inside:
+        file = Path(inside) / f"{role_of(task)}.onnx"
+        write_onnx(network, file, patch=sizes, metadata={"livertumor": task.name, **metadata})
+        stage = stage_of(task, file=file, patch=sizes)
+        agreement = compare_with_torch(network, file, proof_images(stage, task=task))
+        require_agreement(agreement, file)
+        # Only now: a recipe must never name a file that has not proven itself.
+        file = file.replace(folder / file.name)
+    put_stage(folder, stage, task=task)
+    return ExportedStage(file, agreement)
+
+
+def _task_of(checkpoint: Path) -> Task:
+    name = read_metadata(checkpoint).get("task", "")
+    if not name:
+        raise ModelError(f"{checkpoint} does not say which task it was trained for.")
+    return find_task(name)
+
+
+def _workplace(folder: Path) -> TemporaryDirectory[str]:
+    """A hidden folder inside the recipe's: a rename works within one disk only."""
+    make_folder(folder)
+    try:
+        return TemporaryDirectory(prefix=".export-", dir=folder)
+    except OSError as error:
+        raise output_error(error, path=folder) from error
+
+
+def proof_images(stage: Stage, *, task: Task) -> list[FloatArray]:
+    """The middle of a phantom, prepared as for inference, and noise; each of the stage's patch.
+
+    Args:
+        stage: Patch and intensities.
+        task: The grid.
+    """
+    volume = make_phantom(PROOF_PHANTOM).volume
+    grid = patient_grid(volume.geometry, task.spacing_mm)
+    hu = resample_to(volume.hu, volume.geometry, target=grid, outside_hu=AIR_HU)
+    prepared = prepare_intensity(hu, stage)
+    drawn = np.zeros(stage.patch, dtype=np.float32)
+    common = [min(pair) for pair in zip(stage.patch, prepared.shape, strict=True)]
+    drawn[_middle(stage.patch, common)] = prepared[_middle(prepared.shape, common)]
+    noise = np.random.default_rng(0).random(stage.patch, dtype=np.float32)
+    return [drawn, noise]
+
+
+def _middle(shape: tuple[int, ...], size: list[int]) -> tuple[slice, ...]:
+    """The box of that size in the middle of an array."""
+    starts = [(whole - part) // 2 for whole, part in zip(shape, size, strict=True)]
+    return tuple(slice(start, start + part) for start, part in zip(starts, size, strict=True))
