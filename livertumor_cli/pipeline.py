@@ -170,9 +170,10 @@ def segment_case(
     progress("read", 0, 0)
     volume = read_volume(path)
     watch.lap("read")
-    progress("open networks", 0, 0)
-    networks = networks or open_networks(options)
-    watch.lap("open_networks")
+    if networks is None:
+        progress("open networks", 0, 0)
+        networks = open_networks(options)
+        watch.lap("open_networks")
     return segment_volume(
         volume, networks=networks, scales=options.scales, progress=progress, watch=watch
     )

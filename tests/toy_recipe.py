@@ -1,7 +1,7 @@
 """A recipe whose networks are thresholds, and a patient it segments exactly.
 
 The patient is made of nested balls, each brighter than what holds it: body 20, liver 100, tumor
-160, vessel 220 HU. So a label is the number of thresholds that the HU exceed, also on the soft edges
+160, vessel 220 HU. So a label is the number of thresholds that the HU exceed, also on soft edges
 between neighbors, and the truth is known at every point and not only at voxels.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -95,7 +96,7 @@ def run(arguments: list[str]) -> int:
             BackendError("the machine ran out of memory.", hint="Close other programs, then retry.")
         )
     except click.exceptions.Abort:
-        click.echo("Interrupted; nothing was written.", err=True)
+        click.echo("Interrupted; no half-written file is left.", err=True)
         return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -105,4 +106,6 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    # Batch systems end jobs with SIGTERM; like Ctrl-C it must leave nothing half-written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from livertumor_cli.cli.options import network_options
-from livertumor_cli.cli.segment import run_and_write, segment_options, show_result
+from livertumor_cli.cli.segment import segment_options, show_result
 
 
 @click.command()
@@ -44,19 +44,23 @@ def demo(
     from livertumor_cli.cli.demo_table import print_comparison
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.demo import compare_with_truth, write_phantom
+    from livertumor_cli.io.output_folder import require_writable
+    from livertumor_cli.pipeline import open_networks, segment_case, write_case
 
-    silent = quiet or as_json
-    with show_progress(quiet=silent) as progress:
+    require_writable(output, overwrite=overwrite)
+    options = segment_options(**network)
+    results = output / "results"
+    with show_progress(quiet=quiet or as_json) as progress:
+        # Before the phantom: a missing recipe must not leave half a demo behind.
+        progress("open networks", 0, 0)
+        networks = open_networks(options)
         progress("draw", 0, 0)
         phantom = write_phantom(output, seed=seed, overwrite=overwrite)
-    results = output / "results"
-    report = run_and_write(
-        output / "scan",
-        target=results,
-        overwrite=overwrite,
-        quiet=silent,
-        options=segment_options(**network),
-    )
+        result = segment_case(
+            output / "scan", options=options, progress=progress, networks=networks
+        )
+        progress("write", 0, 0)
+        report = write_case(result, results, overwrite=overwrite)
     comparison = compare_with_truth(phantom, results / "mask.nii.gz", report=report)
     if as_json:
         write_json(comparison)

@@ -12,7 +12,7 @@ from livertumor_cli.cli.options import network_options, result_options
 if TYPE_CHECKING:
     from livertumor_cli.pipeline import SegmentOptions
 
-SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".zip", ".dcm")
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".zip", ".dcm")
 
 
 @click.command()
@@ -71,13 +71,14 @@ def segment_options(
 
 def default_output(scan: Path) -> Path:
     """`<scan>_livertumor` beside the scan, without the scan's suffix."""
-    whole = scan.absolute()
+    # `.` and `..` have no name of their own.
+    whole = scan.absolute() if scan.name.strip(".") else scan.resolve()
     name = whole.name
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)]
             break
-    return whole.with_name(f"{name}_livertumor")
+    return whole.parent / f"{name}_livertumor"
 
 
 def run_and_write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -13,10 +14,10 @@ from livertumor_cli.io.atomic import output_error, partial_name
 class OutputFolder:
     """Context in which results are written beside the target and renamed into place at the end.
 
-    On any exception the temporary folder is removed and the target is as it was before. With
-    `overwrite` an earlier result is replaced; a folder that shares no file name with the new
-    result is not an earlier result, and is refused all the same, so that a mistyped path can never
-    delete a folder of something else.
+    On any exception the temporary folder and the parents that were made for it are removed, and the
+    target is as it was before. With `overwrite` an earlier result is replaced; a folder that shares
+    no file name with the new result is not an earlier result, and is refused all the same, so that
+    a mistyped path can never delete a folder of something else.
 
     Args:
         target: The folder that shall exist at the end.
@@ -31,13 +32,16 @@ class OutputFolder:
         self.target = target.absolute()
         self.overwrite = overwrite
         self._partial = partial_name(self.target)
+        self._made: list[Path] = []
 
     def __enter__(self) -> Path:
         try:
             self._refuse_existing()
+            self._made = [folder for folder in self.target.parents if not folder.exists()]
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self._partial.mkdir()
         except OSError as error:
+            self.discard()
             raise output_error(error, path=self.target) from error
         return self._partial
 
@@ -53,7 +57,14 @@ class OutputFolder:
         except OSError as failure:
             raise output_error(failure, path=self.target) from failure
         finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what was made and is not in its place; the parents only where they are empty."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        for folder in self._made:
+            with suppress(OSError):
+                folder.rmdir()
 
     def _refuse_existing(self) -> None:
         if not self.target.name:
@@ -99,4 +110,5 @@ def require_writable(target: Path, *, overwrite: bool = False) -> None:
         OutputError: If the target exists (and `overwrite` is not given) or cannot be written.
     """
     trial = OutputFolder(target, overwrite=overwrite)
-    trial.__enter__().rmdir()
+    trial.__enter__()
+    trial.discard()
