@@ -1,0 +1,138 @@
+"""The loss: what it rewards, and what it must not ask of patients without vessel labels."""
+
+# ruff: noqa: E402 (torch is optional: what needs it is imported after the skip)
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from livertumor_cli.training.losses import SMOOTH_VOXELS, segmentation_loss, soft_dice
+from livertumor_cli.training.patches import Batch
+
+WEIGHTS = torch.tensor([1.0, 1.0, 2.0, 2.0])
+SHAPE = (2, 4, 12, 12)
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    """Liver with a tumor, and a vessel in the second patient only."""
+    labels = torch.zeros(SHAPE, dtype=torch.int64)
+    labels[:, :, 2:10, 2:10] = 1
+    labels[:, 1:3, 3:6, 3:6] = 2
+    labels[1, :, 7, 3:9] = 3
+    return labels
+
+
+def batch_of(labels: torch.Tensor, *vessels: bool) -> Batch:
+    return Batch(torch.zeros(len(labels), 1, *SHAPE[1:]), labels, torch.tensor(vessels))
+
+
+def logits_of(labels: torch.Tensor, *, classes: int = 4, certainty: float = 12.0) -> torch.Tensor:
+    """Logits that say these labels."""
+    one_hot = torch.nn.functional.one_hot(labels, classes).movedim(-1, 1)
+    return certainty * one_hot.float()
+
+
+def loss_of(logits: torch.Tensor, batch: Batch) -> float:
+    return float(segmentation_loss(logits, batch, class_weights=WEIGHTS[: logits.shape[1]]))
+
+
+def test_soft_dice_is_the_formula():
+    p = torch.tensor([1.0, 0.5, 0.0, 0.25])
+    reference = torch.tensor([True, True, False, False])
+    expected = (2 * 1.5 + SMOOTH_VOXELS) / (1.75 + 2 + SMOOTH_VOXELS)
+    assert float(soft_dice(p, reference)) == pytest.approx(expected)
+
+
+def test_soft_dice_of_nothing_on_nothing_is_one():
+    assert float(soft_dice(torch.zeros(9), torch.zeros(9, dtype=torch.bool))) == 1.0
+
+
+def test_right_answers_cost_nothing_and_wrong_ones_much(labels):
+    batch = batch_of(labels, True, True)
+    assert loss_of(logits_of(labels), batch) < 1e-3
+    assert loss_of(logits_of(labels.flip(-2)), batch) > 2
+    uncertain = loss_of(torch.zeros(2, 4, *SHAPE[1:]), batch)
+    assert loss_of(logits_of(labels, certainty=1.0), batch) < uncertain
+
+
+def test_liver_task_has_two_classes(labels):
+    liver = labels.clamp(max=1)
+    batch = batch_of(liver, False, True)
+    assert loss_of(logits_of(liver, classes=2), batch) < 1e-3
+    assert loss_of(logits_of(1 - liver, classes=2), batch) > 2
+
+
+def test_unlabeled_vessels_may_be_called_liver_or_vessel(labels):
+    unlabeled = labels.clone()
+    unlabeled[labels == 3] = 1
+    batch = batch_of(unlabeled, False, False)
+    as_liver, as_vessel = loss_of(logits_of(unlabeled), batch), loss_of(logits_of(labels), batch)
+    assert as_vessel == pytest.approx(as_liver, abs=1e-4)
+    # The same answer is wrong where vessels are labeled and there is none.
+    assert loss_of(logits_of(labels), batch_of(unlabeled, True, True)) > as_vessel + 0.1
+
+
+def test_vessel_logits_of_unlabeled_patients_are_not_pulled_apart_from_liver(labels):
+    labels = labels.clamp(max=2)
+    logits = torch.zeros(2, 4, *SHAPE[1:], requires_grad=True)
+    batch = batch_of(labels, False, False)
+    segmentation_loss(logits, batch, class_weights=WEIGHTS).backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad[:, 1], logits.grad[:, 3])
+
+
+def test_each_patient_is_treated_by_its_own_flag(labels):
+    labels = labels.clamp(max=2)
+    logits = torch.zeros(2, 4, *SHAPE[1:], requires_grad=True)
+    segmentation_loss(logits, batch_of(labels, False, True), class_weights=WEIGHTS).backward()
+    assert logits.grad is not None
+    liver, vessel = logits.grad[:, 1], logits.grad[:, 3]
+    assert torch.allclose(liver[0], vessel[0])
+    assert not torch.allclose(liver[1], vessel[1])
+
+
+def test_vessel_dice_counts_labeled_patients_only(labels):
+    """Other vessel answers in the unlabeled patient's liver leave the loss as it is."""
+    batch = batch_of(labels, False, True)
+    other = labels.clone()
+    other[0, :, 8, 3:9] = 3
+    assert loss_of(logits_of(other), batch) == pytest.approx(
+        loss_of(logits_of(labels), batch), abs=1e-4
+    )
+
+
+def test_a_patch_without_tumor_is_not_asked_for_tumor_dice(labels):
+    none = labels.clone()
+    none[none == 2] = 1
+    batch = batch_of(none, True, True)
+    assert loss_of(logits_of(none), batch) < 1e-3
+    assert loss_of(logits_of(labels), batch) > 0.1
+
+
+def test_class_weights_make_a_missed_tumor_dearer(labels):
+    missed = labels.clone()
+    missed[missed == 2] = 1
+    batch, logits = batch_of(labels, True, True), logits_of(missed)
+    heavy = segmentation_loss(logits, batch, class_weights=torch.tensor([1.0, 1.0, 5.0, 1.0]))
+    light = segmentation_loss(logits, batch, class_weights=torch.ones(4))
+    assert float(heavy) > float(light)
+
+
+def test_half_precision_logits_are_judged_in_float32(labels):
+    logits = logits_of(labels, certainty=3.0)
+    batch = batch_of(labels, True, True)
+    loss = segmentation_loss(logits.bfloat16(), batch, class_weights=WEIGHTS)
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(loss_of(logits, batch), rel=1e-5)
+
+
+def test_extreme_logits_stay_finite(labels):
+    logits = logits_of(labels.flip(-1), certainty=1e4).requires_grad_()
+    loss = segmentation_loss(logits, batch_of(labels, False, True), class_weights=WEIGHTS)
+    loss.backward()
+    assert logits.grad is not None
+    assert bool(torch.isfinite(loss))
+    assert bool(torch.isfinite(logits.grad).all())
