@@ -115,7 +115,8 @@ def _cached(
         with written_atomically(path) as stream:
             np.savez(stream, hu=case.hu, labels=case.labels, flags=flags)
     try:
-        with np.load(path) as stored:
+        # np.load leaves a damaged file open that it opened itself.
+        with path.open("rb") as stream, np.load(stream) as stored:
             has_vessels, is_phantom = (bool(flag) for flag in stored["flags"])
             return TrainingCase(name, stored["hu"], stored["labels"], has_vessels, is_phantom)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError) as error:

@@ -34,7 +34,7 @@ class TrainingOptions:
     """How long and how to train.
 
     Attributes:
-        steps: Optimizer steps in all; the learning rate falls to zero at the last.
+        steps: Optimizer steps in all; the learning rate falls to nearly zero at the last.
         batch: Patches per step.
         learning_rate: Highest rate of Adam (the UCA-Net paper: 0.001).
         warmup: Steps in which the rate rises.

@@ -1,0 +1,363 @@
+"""The training loop: learns, resumes as if nothing had happened, refuses what is not its own."""
+
+# ruff: noqa: E402 (torch is optional: what needs it is imported after the skip)
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file
+from training_cases import TINY_LESION, TINY_LIVER, a_case
+
+from livertumor_cli.errors import BackendError, ModelError, ModelNotFoundError, OutputError
+from livertumor_cli.training import trainer as trainer_module
+from livertumor_cli.training.checkpoint import (
+    load_state,
+    load_weights,
+    metadata_json,
+    read_metadata,
+    save_weights,
+)
+from livertumor_cli.training.curve import forget_after, note_step
+from livertumor_cli.training.trainer import Progress, Trainer, TrainingOptions
+from livertumor_cli.training.validate import predict_tiles, validate
+
+OPTIONS = TrainingOptions(steps=4, batch=1, warmup=2, save_every=2, validate_every=2)
+CASES = [a_case("one", vessels=True), a_case("two")]
+
+
+class KilledError(Exception):
+    """Stands for a kill: nothing after it is executed."""
+
+
+@pytest.fixture
+def _float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training in float32: bf16 kernels on CPUs do not repeat to the last bit."""
+    monkeypatch.setattr(torch, "autocast", lambda *_: contextlib.nullcontext())
+
+
+def train(
+    out: Path,
+    *,
+    report: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    options: TrainingOptions = OPTIONS,
+) -> bool:
+    """A run, new or resumed."""
+    trainer = Trainer(TINY_LESION, options=options, out=out)
+    return trainer.train(CASES, CASES[:1], report=report, stop=stop)
+
+
+def curve_of(out: Path) -> list[dict[str, str]]:
+    with (out / "curve.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], rtol=1e-6, atol=1e-7, msg=name)
+
+
+# A whole run
+
+
+def test_a_run_leaves_state_weights_and_curve(tmp_path: Path):
+    told: list[Progress] = []
+    assert train(tmp_path, report=told.append)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "curve.csv",
+        "model.safetensors",
+        "state.pt",
+    ]
+    assert [progress.step for progress in told] == [1, 2, 3, 4]
+    assert [sorted(progress.dice) for progress in told] == [
+        [],
+        ["liver", "tumor", "vessel"],
+        [],
+        ["liver", "tumor", "vessel"],
+    ]
+    rows = curve_of(tmp_path)
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
+    assert [bool(row["dice_tumor"]) for row in rows] == [False, True, False, True]
+    assert [float(row["loss"]) for row in rows] == pytest.approx([p.loss for p in told], abs=1e-5)
+
+
+def test_weights_say_where_they_come_from(tmp_path: Path):
+    train(tmp_path)
+    metadata = read_metadata(tmp_path / "model.safetensors")
+    assert metadata["task"] == "tiny/lesion"
+    assert metadata["step"] == "4"
+    assert metadata["seed"] == "1"
+    network = TINY_LESION.build()
+    assert load_weights(tmp_path / "model.safetensors", network) == metadata
+
+
+@pytest.mark.usefixtures("_float32")
+def test_weights_are_the_average_of_the_steps(tmp_path: Path):
+    trainer = Trainer(TINY_LESION, options=replace(OPTIONS, steps=1), out=tmp_path)
+    before = {key: value.clone() for key, value in trainer.average.items()}
+    trainer.train(CASES, [], report=lambda _: None)
+    stored = load_file(tmp_path / "model.safetensors")
+    for name, value in trainer.network.state_dict().items():
+        # The first step keeps a tenth of what was there.
+        expected = 0.1 * before[name] + 0.9 * value if value.is_floating_point() else value
+        torch.testing.assert_close(stored[name], expected, msg=name)
+
+
+@pytest.mark.usefixtures("_float32")
+def test_the_seed_decides_the_run(tmp_path: Path):
+    train(tmp_path / "one")
+    train(tmp_path / "again")
+    assert_same_weights(tmp_path / "one", tmp_path / "again")
+    train(tmp_path / "other", options=replace(OPTIONS, seed=2))
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "one", tmp_path / "other")
+
+
+def test_learning_rate_rises_then_falls(tmp_path: Path):
+    options = replace(OPTIONS, steps=8, validate_every=100, learning_rate=0.02)
+    trainer = Trainer(TINY_LESION, options=options, out=tmp_path)
+    rates: list[float] = []
+    trainer.train(
+        CASES, [], report=lambda _: rates.append(float(trainer.optimizer.param_groups[0]["lr"]))
+    )
+    assert rates[:3] == pytest.approx([0.01, 0.02, 0.02])
+    assert all(later < earlier for earlier, later in pairwise(rates[2:]))
+    # Half a cosine over the six steps after the rise, down to a hundredth.
+    assert rates[5] == pytest.approx(0.02 * (0.01 + 0.99 * 0.5))
+    assert 0.0002 < rates[-1] < 0.002
+
+
+@pytest.mark.usefixtures("_float32")
+def test_an_easy_problem_is_learned(tmp_path: Path):
+    options = replace(
+        OPTIONS, steps=40, learning_rate=0.03, warmup=5, validate_every=40, save_every=40
+    )
+    trainer = Trainer(TINY_LIVER, options=options, out=tmp_path)
+    told: list[Progress] = []
+    trainer.train([a_case(tumor=False)], [a_case(tumor=False)], report=told.append)
+    first, last = (np.mean([p.loss for p in part]) for part in (told[:5], told[-5:]))
+    assert last < 0.5 * first
+    assert told[-1].dice["liver"] > 0.8
+
+
+# Interruptions
+
+
+@pytest.mark.usefixtures("_float32")
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(tmp_path: Path):
+    train(tmp_path / "whole")
+    steps: list[int] = []
+    finished = train(
+        tmp_path / "parts", report=lambda p: steps.append(p.step), stop=lambda: len(steps) == 3
+    )
+    assert not finished
+    assert load_state(tmp_path / "parts" / "state.pt").step == 3
+    assert train(tmp_path / "parts", report=lambda p: steps.append(p.step))
+    assert steps == [1, 2, 3, 4]
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.usefixtures("_float32")
+def test_a_killed_run_goes_on_from_its_last_saved_state(tmp_path: Path):
+    def killed(progress: Progress) -> None:
+        if progress.step == 3:
+            raise KilledError
+
+    train(tmp_path / "whole")
+    with pytest.raises(KilledError):
+        train(tmp_path / "parts", report=killed)
+    assert [row["step"] for row in curve_of(tmp_path / "parts")] == ["1", "2", "3"]
+    assert load_state(tmp_path / "parts" / "state.pt").step == 2
+    assert train(tmp_path / "parts")
+    assert [row["step"] for row in curve_of(tmp_path / "parts")] == ["1", "2", "3", "4"]
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path):
+    train(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    assert train(tmp_path, report=lambda _: pytest.fail("a step was taken"))
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_can_be_prolonged(tmp_path: Path):
+    train(tmp_path)
+    steps: list[int] = []
+    train(tmp_path, options=replace(OPTIONS, steps=6), report=lambda p: steps.append(p.step))
+    assert steps == [5, 6]
+
+
+def test_a_loss_that_is_no_number_spoils_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train(tmp_path, options=replace(OPTIONS, steps=2))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    nan = torch.tensor(float("nan"), requires_grad=True)
+    monkeypatch.setattr(trainer_module, "segmentation_loss", lambda *_, **__: nan)
+    with pytest.raises(ModelError, match="step 3"):
+        train(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("content", [b"", b"not a state", b"PK\x03\x04 cut short"])
+def test_a_damaged_state_is_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "state.pt").write_bytes(content)
+    with pytest.raises(ModelError, match=r"state\.pt") as caught:
+        train(tmp_path)
+    assert "Delete" in caught.value.hint
+    assert (tmp_path / "state.pt").read_bytes() == content
+
+
+def test_a_state_with_other_contents_is_refused(tmp_path: Path):
+    torch.save({"step": 3}, tmp_path / "state.pt")
+    with pytest.raises(ModelError, match="no training state"):
+        train(tmp_path)
+
+
+class Harmful:
+    """Executes code when unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return Path.touch, (Path("executed"),)
+
+
+def test_nothing_in_a_state_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"step": Harmful()}, tmp_path / "state.pt")
+    with pytest.raises(ModelError):
+        train(tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_state_of_another_network_is_refused(tmp_path: Path):
+    train(tmp_path)
+    with pytest.raises(ModelError, match="another network than that of tiny/liver"):
+        Trainer(TINY_LIVER, options=OPTIONS, out=tmp_path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(BackendError, match="no CUDA device"):
+        Trainer(TINY_LESION, options=replace(OPTIONS, device="cuda"), out=tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        Trainer(TINY_LESION, options=OPTIONS, out=tmp_path / "file" / "run")
+
+
+# Weights on disk
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    save_weights(path, TINY_LIVER.build().state_dict(), metadata={})
+    with pytest.raises(ModelError, match="another network"):
+        load_weights(path, TINY_LESION.build())
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    for read in (read_metadata, lambda one: load_weights(one, TINY_LESION.build())):
+        with pytest.raises(ModelNotFoundError):
+            read(path)
+    path.write_bytes(b"no weights at all")
+    for read in (read_metadata, lambda one: load_weights(one, TINY_LESION.build())):
+        with pytest.raises(ModelError, match="damaged"):
+            read(path)
+
+
+def test_metadata_are_texts():
+    assert metadata_json({"a": "b", "n": 3, "list": [1]}) == {"a": "b", "n": "3", "list": "[1]"}
+
+
+# The curve
+
+
+def test_curve_forgets_what_comes_after_the_state(tmp_path: Path):
+    path = tmp_path / "curve.csv"
+    for step in (1, 2, 3):
+        note_step(path, step=step, trained_s=step, loss=0.5, dice={"liver": 0.9})
+    whole = path.read_bytes()
+    forget_after(path, 3)
+    assert path.read_bytes() == whole
+    path.write_bytes(whole + b"4,4.0,0.")  # a kill in the middle of a line
+    forget_after(path, 3)
+    assert path.read_bytes() == whole
+    forget_after(path, 1)
+    assert [row["step"] for row in curve_of(tmp_path)] == ["1"]
+    assert curve_of(tmp_path)[0] == {
+        "step": "1",
+        "trained_s": "1.0",
+        "loss": "0.50000",
+        "dice_liver": "0.9000",
+        "dice_tumor": "",
+        "dice_vessel": "",
+    }
+
+
+def test_a_missing_curve_stays_missing(tmp_path: Path):
+    forget_after(tmp_path / "curve.csv", 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Validation
+
+
+class Painter(torch.nn.Module):
+    """Calls bright voxels liver, dark ones tumor."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        levels = (image * 400 - 160).float()
+        steps = [levels < 0, (levels >= 85), (levels >= 0) & (levels < 85), levels > 1000]
+        return torch.cat([step.float() for step in steps], dim=1)
+
+
+@pytest.fixture
+def tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
+    """Sizes of what the network was given."""
+    seen: list[tuple[int, ...]] = []
+    forward = Painter.forward
+
+    def watched(self: Painter, image: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(image.shape[2:]))
+        return forward(self, image)
+
+    monkeypatch.setattr(Painter, "forward", watched)
+    return iter([seen])
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 16), (20, 32, 36), (5, 40, 17)])
+def test_tiles_cover_the_whole_case(shape: tuple[int, int, int], tiles):
+    hu = np.random.default_rng(0).choice(np.array([-100, 50, 110], dtype=np.int16), shape)
+    case = replace(a_case(), hu=hu, labels=np.zeros(shape, np.uint8))
+    predicted = predict_tiles(Painter(), case, task=TINY_LESION, device="cpu")
+    assert np.array_equal(predicted, np.select([hu == 110, hu == 50], [1, 2], 0))
+    assert set(next(tiles)) == {TINY_LESION.patch}
+
+
+def test_validation_leaves_out_what_has_no_reference():
+    scores = validate(Painter(), [a_case(tumor=False)], task=TINY_LESION, device="cpu")
+    assert set(scores) == {"liver"}
+    assert scores["liver"] > 0.99
+    scores = validate(Painter(), [a_case(), a_case(tumor=False)], task=TINY_LESION, device="cpu")
+    assert scores["tumor"] > 0.99
+
+
+def test_validation_of_no_cases_is_empty():
+    assert validate(Painter(), [], task=TINY_LESION, device="cpu") == {}
