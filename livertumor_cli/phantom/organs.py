@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -90,17 +91,13 @@ class Organs:
             hu[:, inside[0]] = value
 
 
+SHIFT_MM = 6.0
+"""How far an organ's middle may lie from its usual place, along each axis."""
+
+
 def make_organs(rng: np.random.Generator) -> Organs:
     """Random organs of ordinary size and place; the liver's middle is near z = 0."""
-
-    def ellipsoid(center: Point, semi: Point, *, shift: float = 6.0) -> Ellipsoid:
-        moved = np.array(center) + rng.uniform(-shift, shift, 3)
-        scaled = np.array(semi) * rng.uniform(0.88, 1.12, 3)
-        return Ellipsoid(
-            (float(moved[0]), float(moved[1]), float(moved[2])),
-            (float(scaled[0]), float(scaled[1]), float(scaled[2])),
-        )
-
+    ellipsoid = partial(_ellipsoid, rng)
     a, b = float(rng.uniform(150, 178)), float(rng.uniform(105, 125))
     lungs = [(ellipsoid((side * 72, 0, 120), (58, 78, 88)), LUNG_HU) for side in (-1, 1)]
     heart = (ellipsoid((15, -35, 105), (45, 40, 32)), float(rng.uniform(120, 170)))
@@ -119,16 +116,7 @@ def make_organs(rng: np.random.Generator) -> Organs:
             (ellipsoid((side * 46, 54, -62), (9, 9, 18)), 15.0),
         )
     ]
-    bowel = [
-        (
-            ellipsoid(
-                (float(rng.uniform(-95, 95)), float(rng.uniform(-70, 10)), float(level)),
-                (18, 15, 15),
-            ),
-            float(rng.choice([25.0, 45.0, -900.0])),
-        )
-        for level in rng.uniform(-170, -70, 14)
-    ]
+    bowel = _bowel(rng)
     gallbladder = (ellipsoid((-38, -38, -42), (13, 15, 26)), 8.0)
     return Organs(
         body_mm=(a, b),
@@ -137,4 +125,29 @@ def make_organs(rng: np.random.Generator) -> Organs:
         filled=(*lungs, heart, *bowel, *stomach, spleen, *kidneys, gallbladder),
         cava_x_mm=float(rng.uniform(-24, -14)),
         cava_y_mm=0.66 * b - 30.0,
+    )
+
+
+def _bowel(rng: np.random.Generator) -> list[tuple[Ellipsoid, float]]:
+    """Loops below the liver, filled with fluid, contrast or gas."""
+    return [
+        (
+            _ellipsoid(
+                rng,
+                (float(rng.uniform(-95, 95)), float(rng.uniform(-70, 10)), float(level)),
+                (18, 15, 15),
+            ),
+            float(rng.choice([25.0, 45.0, -900.0])),
+        )
+        for level in rng.uniform(-170, -70, 14)
+    ]
+
+
+def _ellipsoid(rng: np.random.Generator, center: Point, semi: Point) -> Ellipsoid:
+    """About there and about so large."""
+    moved = np.array(center) + rng.uniform(-SHIFT_MM, SHIFT_MM, 3)
+    scaled = np.array(semi) * rng.uniform(0.88, 1.12, 3)
+    return Ellipsoid(
+        (float(moved[0]), float(moved[1]), float(moved[2])),
+        (float(scaled[0]), float(scaled[1]), float(scaled[2])),
     )
