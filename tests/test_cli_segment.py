@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from toy_recipe import Patient, centered_grid, write_toy_recipe
 
 from livertumor_cli import pipeline
 from livertumor_cli.cli.app import run
+from livertumor_cli.errors import NoLiverError
 from livertumor_cli.io.formats import write_volume
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.report.json_report import load_schema
@@ -150,6 +152,34 @@ def test_scales_change_the_result(segment: Callable[..., int], scan: Path, tmp_p
     assert not np.array_equal(read_label_map(one).labels, read_label_map(three).labels)
     report = json.loads((tmp_path / "three" / "report.json").read_text(encoding="utf-8"))
     assert report["scales"] == [0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--recipe", "another"),
+        ("--device", "cpu"),
+        ("--engine", "openvino"),
+        ("--precision", "f32"),
+        ("--scales", "0.5,1"),
+        ("--threads", "3"),
+    ],
+    ids=lambda option: option[0],
+)
+def test_every_network_option_reaches_the_pipeline(
+    scan: Path, option: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[pipeline.SegmentOptions] = []
+
+    def remember(_path: Path, *, options: pipeline.SegmentOptions, **_more: Any) -> None:
+        asked.append(options)
+        raise NoLiverError("none.")
+
+    monkeypatch.setattr(pipeline, "segment_case", remember)
+    assert run(["segment", str(scan), *option, "-q"]) == 3
+    defaults = asdict(pipeline.SegmentOptions())
+    changed = {name for name, value in asdict(asked[0]).items() if value != defaults[name]}
+    assert changed == {option[0].removeprefix("--")}
 
 
 @pytest.mark.parametrize("scales", ["", "one", "0", "-1", "nan", "5", "1,1", "1,", "0.5;1"])
