@@ -27,7 +27,7 @@ from livertumor_cli.errors import (
 )
 from livertumor_cli.export import stage_export
 from livertumor_cli.export.onnx_export import Agreement, compare_with_torch, require_agreement
-from livertumor_cli.export.stage_export import ExportedStage, export_stage, proof_images
+from livertumor_cli.export.stage_export import ExportedStage, export_stage
 from livertumor_cli.export.to_recipe import put_stage, require_place, stage_of
 from livertumor_cli.networks.uca_net import UCANet, UCANetConfig
 from livertumor_cli.recipes.recipe import CpuPrecision, Scores, load_recipe, to_toml
@@ -145,18 +145,6 @@ def test_a_file_with_other_weights_is_caught(recipe_folder: Path):
         require_agreement(agreement, path)
 
 
-@pytest.mark.parametrize(
-    "bad", [Agreement(2e-3, 0.0), Agreement(0.0, 1e-4), Agreement(float("nan"), 0)]
-)
-def test_too_large_differences_are_refused(bad: Agreement):
-    with pytest.raises(ModelContractError, match="lesion"):
-        require_agreement(bad, Path("lesion.onnx"))
-
-
-def test_rounding_is_no_difference():
-    require_agreement(Agreement(1e-5, 1e-6), Path("lesion.onnx"))
-
-
 def test_logits_that_are_no_numbers_do_not_agree(recipe_folder: Path):
     network = a_network(TINY_UCA)
     with torch.no_grad():
@@ -175,23 +163,6 @@ def test_agreement_counts_over_all_images(recipe_folder: Path):
     agreement = compare_with_torch(network, recipe_folder / "lesion.onnx", images)
     assert agreement.logit_difference == pytest.approx(1e3, rel=1e-3)
     assert 0 < agreement.changed_share <= 1
-
-
-def test_proof_looks_at_the_liver():
-    task = replace(TINY_LESION, patch=(16, 48, 48))
-    stage = replace(stage_of(task, file=Path(__file__), patch=(16, 48, 48)))
-    drawn, noise = proof_images(stage, task=task)
-    assert drawn.shape == noise.shape == (16, 48, 48)
-    assert drawn.dtype == noise.dtype == np.float32
-    # HU of liver, vessels and tumors, as shares of the window.
-    assert float(((drawn > 0.45) & (drawn < 0.9)).mean()) > 0.3
-    assert float(noise.min()) >= 0
-
-
-def test_proof_of_a_patch_larger_than_the_phantom_is_padded():
-    task = replace(TINY_LESION, spacing_mm=(8.0, 8.0, 8.0))
-    stage = stage_of(task, file=Path(__file__), patch=(64, 16, 64))
-    assert proof_images(stage, task=task)[0].shape == (64, 16, 64)
 
 
 # The recipe

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,18 +19,14 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file
 from training_cases import TINY_LESION, TINY_LIVER, a_case
 
-from livertumor_cli.errors import BackendError, ModelError, ModelNotFoundError, OutputError
+from livertumor_cli.errors import BackendError, ModelError, OutputError
 from livertumor_cli.training import trainer as trainer_module
 from livertumor_cli.training.checkpoint import (
     load_state,
     load_weights,
-    metadata_json,
     read_metadata,
-    save_weights,
 )
-from livertumor_cli.training.curve import forget_after, note_step
 from livertumor_cli.training.trainer import Progress, Trainer, TrainingOptions
-from livertumor_cli.training.validate import predict_tiles, validate
 
 OPTIONS = TrainingOptions(steps=4, batch=1, warmup=2, save_every=2, validate_every=2)
 CASES = [a_case("one", vessels=True), a_case("two")]
@@ -259,105 +255,3 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         Trainer(TINY_LESION, options=OPTIONS, out=tmp_path / "file" / "run")
-
-
-# Weights on disk
-
-
-def test_weights_of_another_network_are_refused(tmp_path: Path):
-    path = tmp_path / "model.safetensors"
-    save_weights(path, TINY_LIVER.build().state_dict(), metadata={})
-    with pytest.raises(ModelError, match="another network"):
-        load_weights(path, TINY_LESION.build())
-
-
-def test_files_that_are_no_weights_are_refused(tmp_path: Path):
-    path = tmp_path / "model.safetensors"
-    for read in (read_metadata, lambda one: load_weights(one, TINY_LESION.build())):
-        with pytest.raises(ModelNotFoundError):
-            read(path)
-    path.write_bytes(b"no weights at all")
-    for read in (read_metadata, lambda one: load_weights(one, TINY_LESION.build())):
-        with pytest.raises(ModelError, match="damaged"):
-            read(path)
-
-
-def test_metadata_are_texts():
-    assert metadata_json({"a": "b", "n": 3, "list": [1]}) == {"a": "b", "n": "3", "list": "[1]"}
-
-
-# The curve
-
-
-def test_curve_forgets_what_comes_after_the_state(tmp_path: Path):
-    path = tmp_path / "curve.csv"
-    for step in (1, 2, 3):
-        note_step(path, step=step, trained_s=step, loss=0.5, dice={"liver": 0.9})
-    whole = path.read_bytes()
-    forget_after(path, 3)
-    assert path.read_bytes() == whole
-    path.write_bytes(whole + b"4,4.0,0.")  # a kill in the middle of a line
-    forget_after(path, 3)
-    assert path.read_bytes() == whole
-    forget_after(path, 1)
-    assert [row["step"] for row in curve_of(tmp_path)] == ["1"]
-    assert curve_of(tmp_path)[0] == {
-        "step": "1",
-        "trained_s": "1.0",
-        "loss": "0.50000",
-        "dice_liver": "0.9000",
-        "dice_tumor": "",
-        "dice_vessel": "",
-    }
-
-
-def test_a_missing_curve_stays_missing(tmp_path: Path):
-    forget_after(tmp_path / "curve.csv", 3)
-    assert list(tmp_path.iterdir()) == []
-
-
-# Validation
-
-
-class Painter(torch.nn.Module):
-    """Calls bright voxels liver, dark ones tumor."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        levels = (image * 400 - 160).float()
-        steps = [levels < 0, (levels >= 85), (levels >= 0) & (levels < 85), levels > 1000]
-        return torch.cat([step.float() for step in steps], dim=1)
-
-
-@pytest.fixture
-def tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
-    """Sizes of what the network was given."""
-    seen: list[tuple[int, ...]] = []
-    forward = Painter.forward
-
-    def watched(self: Painter, image: torch.Tensor) -> torch.Tensor:
-        seen.append(tuple(image.shape[2:]))
-        return forward(self, image)
-
-    monkeypatch.setattr(Painter, "forward", watched)
-    return iter([seen])
-
-
-@pytest.mark.parametrize("shape", [(8, 16, 16), (20, 32, 36), (5, 40, 17)])
-def test_tiles_cover_the_whole_case(shape: tuple[int, int, int], tiles):
-    hu = np.random.default_rng(0).choice(np.array([-100, 50, 110], dtype=np.int16), shape)
-    case = replace(a_case(), hu=hu, labels=np.zeros(shape, np.uint8))
-    predicted = predict_tiles(Painter(), case, task=TINY_LESION, device="cpu")
-    assert np.array_equal(predicted, np.select([hu == 110, hu == 50], [1, 2], 0))
-    assert set(next(tiles)) == {TINY_LESION.patch}
-
-
-def test_validation_leaves_out_what_has_no_reference():
-    scores = validate(Painter(), [a_case(tumor=False)], task=TINY_LESION, device="cpu")
-    assert set(scores) == {"liver"}
-    assert scores["liver"] > 0.99
-    scores = validate(Painter(), [a_case(), a_case(tumor=False)], task=TINY_LESION, device="cpu")
-    assert scores["tumor"] > 0.99
-
-
-def test_validation_of_no_cases_is_empty():
-    assert validate(Painter(), [], task=TINY_LESION, device="cpu") == {}

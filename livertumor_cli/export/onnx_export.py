@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from livertumor_cli.arrays import FloatArray
 from livertumor_cli.engine.engine import Device, EngineKind, EngineRequest
@@ -53,7 +53,16 @@ def write_onnx(
         ModelContractError: If the exporter makes no model.
         OutputError: If the file cannot be written.
     """
-    example = torch.zeros(1, 1, *patch)
+    model = _exported_quietly(network.eval().float(), torch.zeros(1, 1, *patch))
+    strip_builder(model)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    make_folder(path.parent)
+    write_bytes(path, model.SerializeToString())
+
+
+def _exported_quietly(network: nn.Module, example: Tensor) -> onnx.ModelProto:
+    """The exporter's model for inputs of the example's shape."""
     quiet = io.StringIO()
     # The exporter prints its progress and warns of its own future; neither is for our user.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -64,7 +73,7 @@ def write_onnx(
     ):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network.eval().float(),
+            network,
             (example,),
             dynamo=True,
             opset_version=OPSET,
@@ -74,12 +83,8 @@ def write_onnx(
         )
     if program is None:
         raise ModelContractError("the exporter made no model.")
-    model = program.model_proto
-    strip_builder(model)
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    make_folder(path.parent)
-    write_bytes(path, model.SerializeToString())
+    model: onnx.ModelProto = program.model_proto
+    return model
 
 
 def strip_builder(model: onnx.ModelProto) -> None:
