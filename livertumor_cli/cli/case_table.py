@@ -7,6 +7,9 @@ from typing import Any
 
 from livertumor_cli.cli.console import stdout_console
 
+MOST_LESIONS = 25
+"""What one screen holds beside the other numbers; the files hold all."""
+
 
 def print_case_table(report: Mapping[str, Any]) -> None:
     """Print the whole-liver measurements, the lesions, the flags and the disclaimer on stdout.
@@ -32,11 +35,13 @@ def print_case_table(report: Mapping[str, Any]) -> None:
         lesions = Table(box=box.SIMPLE_HEAD)
         for title in TERMINAL_COLUMNS:
             lesions.add_column(title, justify="right", no_wrap=True)
-        for row in rows:
+        for row in rows[:MOST_LESIONS]:
             lesions.add_row(*row)
         console.print(lesions)
     else:
         console.print("\nNo tumor was found.\n")
+    if len(rows) > MOST_LESIONS:
+        console.print(f"{len(rows) - MOST_LESIONS} smaller lesions are in lesions.csv.\n")
     for flag in report["flags"]:
         # Text, as brackets in a sentence are no markup.
         console.print(Text(f"! {flag}"))
