@@ -13,7 +13,14 @@ torch = pytest.importorskip("torch")
 
 from training_cases import a_case
 
-from livertumor_cli.training.augment import AIR_HU, Augmentation, add_table, change_intensity
+from livertumor_cli.training.augment import (
+    AIR_HU,
+    Augmentation,
+    _blur,
+    _thicken_slices,
+    add_table,
+    change_intensity,
+)
 from livertumor_cli.training.cache import OUTSIDE_HU
 
 
@@ -53,3 +60,23 @@ def test_table_stands_in_air_only():
         rows = (changed != hu).any(dim=0).any(dim=1).nonzero().flatten()
         assert len(rows) <= 3
         assert all(int(row) >= 8 for row in rows)
+
+
+def test_thick_slices_stay_where_their_labels_are() -> None:
+    ramp = torch.arange(32.0)[:, None, None].expand(32, 4, 4)
+    for factor in (2, 3):
+        thick = _thicken_slices(ramp, factor=factor)
+        # Groups of slices keep their mean, so inside the patch a ramp stays the same ramp.
+        assert torch.allclose(thick[4:-4], ramp[4:-4], atol=1e-5)
+
+
+def test_blur_keeps_a_constant_up_to_the_rim() -> None:
+    assert torch.equal(_blur(torch.full((3, 5, 5), -100.0)), torch.full((3, 5, 5), -100.0))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_air_stays_air(seed: int) -> None:
+    quiet = Augmentation(noise_chance=0.0)
+    air = torch.full((4, 6, 6), -160.0)
+    changed = change_intensity(np.random.default_rng(seed), air, augmentation=quiet)
+    assert float(changed.max()) <= -160.0 + 1e-3

@@ -17,6 +17,8 @@ from torch.nn import functional
 from livertumor_cli.geometry import Spacing
 
 AIR_HU = -160.0
+SOFT_TISSUE_HU = -45.0
+"""Below it the shared CTs know fat only to about 30 HU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +108,41 @@ def change_intensity(rng: np.random.Generator, hu: Tensor, *, augmentation: Augm
         bright = hu > 150
         hu = torch.where(bright, 150 + (hu - 150) * float(rng.uniform(1.0, 2.5)), hu)
     if rng.random() < 0.5:
-        fat = hu < -45
-        hu = torch.where(fat, -45 + (hu + 45) * float(rng.uniform(0.7, 1.4)), hu)
+        # Bend what lies between air and soft tissue; both ends stay, so that air remains air.
+        share = ((SOFT_TISSUE_HU - hu) / (SOFT_TISSUE_HU - AIR_HU)).clamp(0, 1)
+        bent = SOFT_TISSUE_HU - (SOFT_TISSUE_HU - AIR_HU) * share ** float(rng.uniform(0.7, 1.4))
+        hu = torch.where(hu < SOFT_TISSUE_HU, bent, hu)
     gain = 1.0 + float(rng.uniform(-1, 1)) * augmentation.gain
     offset = float(rng.uniform(-1, 1)) * augmentation.offset_hu
     hu = torch.where(hu > AIR_HU, hu * gain + offset, hu)
     if rng.random() < augmentation.thick_slice_chance:
         hu = _thicken_slices(hu, factor=int(rng.integers(2, 4)))
     if rng.random() < augmentation.blur_chance:
-        hu = functional.avg_pool3d(hu[None, None], (1, 3, 3), 1, (0, 1, 1))[0, 0]
+        hu = _blur(hu)
     if rng.random() < augmentation.noise_chance:
         noise = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32))
         if rng.random() < 0.5:
-            noise = 2.0 * functional.avg_pool3d(noise[None, None], (1, 3, 3), 1, (0, 1, 1))[0, 0]
+            noise = 2.0 * _blur(noise)
         hu = hu + noise * float(rng.uniform(0, augmentation.noise_hu))
     return hu
 
 
+def _blur(image: Tensor) -> Tensor:
+    """Mean over 3 x 3 voxels in plane, shape (D, H, W)."""
+    padded = functional.pad(image[None, None], (1, 1, 1, 1, 0, 0), mode="replicate")
+    return functional.avg_pool3d(padded, (1, 3, 3), 1)[0, 0]
+
+
 def _thicken_slices(hu: Tensor, *, factor: int) -> Tensor:
     """Average groups of slices and interpolate back, as a scan of thicker slices would look."""
-    depth = hu.shape[0]
-    thick = functional.avg_pool3d(hu[None, None], (factor, 1, 1), ceil_mode=True)
-    size = (depth, *hu.shape[1:])
-    return functional.interpolate(thick, size=size, mode="trilinear", align_corners=False)[0, 0]
+    depth, height, width = hu.shape
+    # Whole groups only: a cut one would shift the image against its labels.
+    missing = -depth % factor
+    padded = functional.pad(hu[None, None], (0, 0, 0, 0, 0, missing), mode="replicate")
+    thick = functional.avg_pool3d(padded, (factor, 1, 1))
+    size = (depth + missing, height, width)
+    back = functional.interpolate(thick, size=size, mode="trilinear", align_corners=False)
+    return back[0, 0, :depth]
 
 
 def add_table(rng: np.random.Generator, hu: Tensor) -> Tensor:
