@@ -1,4 +1,4 @@
-"""How much memory this process has used at most."""
+"""How much memory this process has used at most, and how much it could still get."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def peak_memory_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, Linux kilobytes.
     return float(peak) / 1e6 if sys.platform == "darwin" else float(peak) * 1024 / 1e6
+
+
+def available_memory_bytes() -> int:
+    """Memory that programs can still get without swapping."""
+    return int(psutil.virtual_memory().available)

@@ -76,6 +76,7 @@ def run_cascade(
 
     Raises:
         NoLiverError: If a stage finds less liver than SMALLEST_LIVER_ML.
+        BackendError: If memory will not do for a stage.
     """
     hu, geometry = to_patient_axes(volume.hu, volume.geometry)
     coarse = None

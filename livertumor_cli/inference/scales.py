@@ -16,6 +16,7 @@ from livertumor_cli.arrays import BoolArray, FloatArray, HuArray
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.intensity import prepare_intensity
+from livertumor_cli.inference.memory import require_memory
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import resample_to
 from livertumor_cli.inference.windows import StepProgress, predict_windows
@@ -61,10 +62,15 @@ def predict_scales(
         target: The stage's own grid (scale 1), on which the result stands.
         needed: Gives for a grid the voxels worth looking at; all tissue where None.
         on_step: Told after each window.
+
+    Raises:
+        BackendError: If the machine's memory will not do.
     """
-    mean = np.zeros((1 + len(stage.structures), *target.shape), dtype=np.float32)
-    for index, scale in enumerate(scales):
-        grid = scaled_grid(target, scale=scale, dimensions=stage.dimensions)
+    classes = 1 + len(stage.structures)
+    grids = [scaled_grid(target, scale=scale, dimensions=stage.dimensions) for scale in scales]
+    require_memory(grids, target=target, classes=classes)
+    mean = np.zeros((classes, *target.shape), dtype=np.float32)
+    for index, grid in enumerate(grids):
         image = resample_to(hu, geometry, target=grid, outside_hu=AIR_HU)
         look = image > AIR_LIMIT_HU
         if needed is not None:
@@ -76,7 +82,7 @@ def predict_scales(
             needed=look,
             on_step=ScaleProgress(on_step, index, len(scales)),
         )
-        if scale != 1.0:
+        if grid is not target:
             probabilities = bring_to(probabilities, grid, target=target)
         probabilities /= np.float32(len(scales))
         mean += probabilities
