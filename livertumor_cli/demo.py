@@ -18,6 +18,9 @@ from livertumor_cli.phantom import Phantom, PhantomSpec, Tumor, make_phantom
 from livertumor_cli.phantom.shapes import Canvas
 from livertumor_cli.volume import LabelMap
 
+DEMO_FILES = {"scan", "truth.nii.gz"}
+"""What `write_phantom` puts into the folder."""
+
 
 def write_phantom(folder: Path, *, seed: int, overwrite: bool) -> Phantom:
     """Draw a phantom and write `scan/` (a DICOM CT series) and `truth.nii.gz`.

@@ -36,6 +36,9 @@ from livertumor_cli.volume import LabelMap, Volume
 Progress = Callable[[str, int, int], None]
 """Told (step, done, total); a total of 0 means that the end is not known."""
 
+RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", "report.json"}
+"""What `write_case` puts into the folder."""
+
 THICK_SLICE_MM = 5.0
 
 

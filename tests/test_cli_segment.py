@@ -25,7 +25,6 @@ from livertumor_cli.io.formats import write_volume
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.report.json_report import load_schema
 
-FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", "report.json"}
 GEOMETRY = centered_grid((36, 48, 48), spacing_mm=(3.5, 2.5, 2.5))
 Capture = pytest.CaptureFixture[str]
 
@@ -76,7 +75,7 @@ def test_results_appear_beside_the_scan(
 ) -> None:
     assert segment(scan) == 0
     folder = scan.parent / "scan_livertumor"
-    assert names(folder) == FILES
+    assert names(folder) == pipeline.RESULT_FILES
     assert names(scan.parent) == {"scan.nii.gz", "scan_livertumor"}
     mask, lesions = (read_label_map(folder / f"{name}.nii.gz") for name in ("mask", "lesions"))
     assert mask.geometry.is_same_grid(GEOMETRY)
@@ -342,8 +341,23 @@ def test_an_earlier_result_is_kept_unless_told_otherwise(
     assert_refused(capsys, "exists already")
     assert (target / "report.json").read_text(encoding="utf-8") == "mine"
     assert segment(scan, "-o", str(target), "--overwrite", "-q") == 0
-    assert names(target) == FILES
+    assert names(target) == pipeline.RESULT_FILES
     assert (target / "report.json").read_text(encoding="utf-8") != "mine"
+
+
+def test_a_foreign_folder_is_refused_before_the_work(
+    segment: Callable[..., int],
+    scan: Path,
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline, "segment_case", None)
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "thesis.txt").write_text("mine", encoding="utf-8")
+    assert segment(scan, "-o", str(tmp_path / "documents"), "--overwrite") == 6
+    assert_refused(capsys, "no earlier result")
+    assert names(tmp_path / "documents") == {"thesis.txt"}
 
 
 def test_a_file_in_the_way(

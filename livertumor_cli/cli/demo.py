@@ -43,11 +43,11 @@ def demo(
     from livertumor_cli.cli.console import write_json
     from livertumor_cli.cli.demo_table import print_comparison
     from livertumor_cli.cli.progress import show_progress
-    from livertumor_cli.demo import compare_with_truth, write_phantom
+    from livertumor_cli.demo import DEMO_FILES, compare_with_truth, write_phantom
     from livertumor_cli.io.output_folder import require_writable
     from livertumor_cli.pipeline import open_networks, segment_case, write_case
 
-    require_writable(output, overwrite=overwrite)
+    require_writable(output, files=DEMO_FILES, overwrite=overwrite)
     options = segment_options(**network)
     results = output / "results"
     with show_progress(quiet=quiet or as_json) as progress:

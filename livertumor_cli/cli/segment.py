@@ -87,10 +87,10 @@ def run_and_write(
     """Segment with progress on stderr, write the results, and return the report."""
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.io.output_folder import require_writable
-    from livertumor_cli.pipeline import segment_case, write_case
+    from livertumor_cli.pipeline import RESULT_FILES, segment_case, write_case
 
     # Minutes of work must not end in "exists already".
-    require_writable(target, overwrite=overwrite)
+    require_writable(target, files=RESULT_FILES, overwrite=overwrite)
     with show_progress(quiet=quiet) as progress:
         result = segment_case(scan, options=options, progress=progress)
         progress("write", 0, 0)

@@ -82,7 +82,7 @@ class OutputFolder:
         if not self.target.exists():
             self._partial.rename(self.target)
             return
-        self._refuse_foreign()
+        self.refuse_foreign({entry.name for entry in self._partial.iterdir()})
         # Renamed, not deleted first: if the second rename fails the earlier result comes back.
         earlier = partial_name(self.target)
         self.target.rename(earlier)
@@ -93,9 +93,9 @@ class OutputFolder:
             raise
         shutil.rmtree(earlier, ignore_errors=True)
 
-    def _refuse_foreign(self) -> None:
-        old = {entry.name for entry in self.target.iterdir()}
-        new = {entry.name for entry in self._partial.iterdir()}
+    def refuse_foreign(self, new: set[str]) -> None:
+        """Raise an OutputError if the target exists and shares no file name with `new`."""
+        old = {entry.name for entry in self.target.iterdir()} if self.target.exists() else set()
         if old and not (self.overwrite and old & new):
             raise OutputError(
                 f"{self.target} holds files that are no earlier result of this command.",
@@ -103,12 +103,19 @@ class OutputFolder:
             )
 
 
-def require_writable(target: Path, *, overwrite: bool = False) -> None:
+def require_writable(target: Path, *, files: set[str], overwrite: bool = False) -> None:
     """Raise now what writing results would raise at the end of the work.
 
+    Args:
+        target: The folder that shall exist at the end.
+        files: Names of what will be written into it.
+        overwrite: Whether an earlier result may be replaced.
+
     Raises:
-        OutputError: If the target exists (and `overwrite` is not given) or cannot be written.
+        OutputError: If the target exists (and `overwrite` is not given), is no earlier result, or
+            cannot be written.
     """
     trial = OutputFolder(target, overwrite=overwrite)
     trial.__enter__()
     trial.discard()
+    trial.refuse_foreign(files)
