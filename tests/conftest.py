@@ -1,6 +1,9 @@
-"""Fixtures of all tests: small scans that the readers accept."""
+"""Fixtures of all tests: small scans that the readers accept, and a recipe that segments them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from scans import a_ct
@@ -12,3 +15,39 @@ from livertumor_cli.volume import Volume
 def ct() -> Volume:
     """A tiny CT along the patient's axes, one bright voxel at index (z, y, x) = (4, 2, 6)."""
     return a_ct()
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a recipe whose networks are thresholds; see toy_recipe.py."""
+    from toy_recipe import write_toy_recipe
+
+    folder = tmp_path_factory.mktemp("recipes") / "toy"
+    write_toy_recipe(folder)
+    return folder
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    """A NIfTI file of the patient that the toy recipe segments exactly."""
+    from segment_runs import GEOMETRY
+    from toy_recipe import Patient
+
+    from livertumor_cli.io.formats import write_volume
+
+    path = tmp_path / "scan.nii.gz"
+    write_volume(path, Patient().scan(GEOMETRY))
+    return path
+
+
+@pytest.fixture
+def segment(toy: Path) -> Callable[..., int]:
+    """`livertumor segment` with the toy recipe on one thread; returns the exit code."""
+    from livertumor_cli.cli.app import run
+
+    def call(scan: Path, *more: str) -> int:
+        engine = ["--engine", "onnxruntime", "--device", "cpu", "--threads", "1"]
+        recipe = [] if "--recipe" in more else ["--recipe", str(toy)]
+        return run(["segment", str(scan), *engine, *recipe, *more])
+
+    return call

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from toy_recipe import (
+    THRESHOLDS_HU,
     Patient,
     centered_grid,
     dice,
     rotation_matrix,
     silent,
     toy_options,
+    write_model,
     write_toy_recipe,
 )
 
@@ -32,13 +34,6 @@ from livertumor_cli.pipeline import (
 from livertumor_cli.volume import Volume
 
 PATIENT = Patient()
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recipes") / "toy"
-    write_toy_recipe(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -182,8 +177,6 @@ def test_no_liver_is_refused(networks: Networks) -> None:
 
 def test_the_second_stage_may_know_tumors_only(tmp_path: Path) -> None:
     """A hospital's own network: the liver is then the first stage's."""
-    from toy_recipe import THRESHOLDS_HU, write_model
-
     folder = tmp_path / "toy"
     recipe = write_toy_recipe(folder, classes=("background", "tumor"))
     text = (folder / "recipe.toml").read_text(encoding="utf-8")
