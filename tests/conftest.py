@@ -6,9 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from scans import a_ct
 
 from livertumor_cli.volume import Volume
+
+# Times say nothing about correctness, and machines that test are busy.
+settings.register_profile("livertumor")
+settings.load_profile("livertumor")
 
 
 @pytest.fixture

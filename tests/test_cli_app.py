@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import signal
@@ -123,6 +124,23 @@ def test_the_group_names_itself() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("livertumor ")
+
+
+@pytest.mark.parametrize("more", [["--json"], ["--quiet"], []])
+def test_letters_that_the_terminal_lacks_end_no_run(tmp_path: Path, more: list[str]) -> None:
+    write_toy_recipe(tmp_path / "toy")
+    scan = tmp_path / "Bauch-Übersicht-腹部.nii"
+    write_volume(scan, Patient().scan(centered_grid((24, 40, 40), spacing_mm=(5, 3, 3))))
+    recipe = ["--recipe", str(tmp_path / "toy"), "--engine", "onnxruntime", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "livertumor_cli", "segment", str(scan), *recipe, *more],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    if "--json" in more:
+        assert json.loads(done.stdout)["input"]["file_name"] == scan.name
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")

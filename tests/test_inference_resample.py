@@ -45,7 +45,7 @@ def ramp(geometry: Geometry) -> np.ndarray:
     return (grid_points(geometry) @ np.array([1.0, -2.0, 0.5]) + 40).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shape=shapes, spacing_mm=spacings, degrees=angles, wanted=spacings)
 def test_the_patient_grid_covers_the_scan(shape, spacing_mm, degrees, wanted) -> None:
     scan = centered_grid(shape, spacing_mm=spacing_mm, rotation=rotation_matrix(degrees))
@@ -73,7 +73,7 @@ def test_axis_orders_are_turned_back(order: tuple[int, ...], signs: tuple[int, .
     assert np.allclose(turned, ramp(grid), atol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shape=shapes, degrees=angles)
 def test_turning_keeps_every_voxel_in_its_place(shape, degrees) -> None:
     grid = centered_grid(shape, spacing_mm=(2.0, 0.8, 1.3), rotation=rotation_matrix(degrees))
@@ -94,7 +94,7 @@ def zip_voxels(geometry: Geometry, values: np.ndarray):
     return zip(grid_points(geometry).reshape(-1, 3) + 0.0, values.ravel(), strict=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(degrees=angles, wanted=st.tuples(*[st.floats(1.0, 1.9)] * 3))
 def test_a_linear_ramp_is_reproduced(degrees, wanted) -> None:
     rotation = rotation_matrix(degrees)
@@ -168,7 +168,7 @@ def test_outside_is_outside() -> None:
     assert (resample_to(hu, scan, target=far, outside_hu=-1024) == -1024).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shape=shapes, degrees=angles, part=st.data())
 def test_a_box_holds_its_points(shape, degrees, part) -> None:
     grid = centered_grid(shape, spacing_mm=(2.0, 1.0, 1.5), rotation=rotation_matrix(degrees))

@@ -89,7 +89,7 @@ def test_weights_are_positive_and_symmetric(
 shapes = st.tuples(st.integers(1, 12), st.integers(1, 14), st.integers(1, 14))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(shape=shapes, overlap=st.floats(0, 0.8), weighting=st.sampled_from(list(Weighting)))
 def test_a_network_that_returns_its_input_returns_the_image(
     shape: tuple[int, int, int], overlap: float, weighting: Weighting
@@ -102,7 +102,7 @@ def test_a_network_that_returns_its_input_returns_the_image(
     assert np.allclose(probabilities.sum(axis=0), 1, atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(shape=shapes, weighting=st.sampled_from(list(Weighting)))
 def test_blending_a_constant_gives_the_constant(
     shape: tuple[int, int, int], weighting: Weighting

@@ -191,6 +191,18 @@ def test_the_second_stage_may_know_tumors_only(tmp_path: Path) -> None:
     assert dice(labels > 0, truth > 0) > 0.9
 
 
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0, 1.5)])
+def test_a_second_stage_of_slices(tmp_path: Path, scales: tuple[float, ...]) -> None:
+    write_toy_recipe(
+        tmp_path / "toy", dimensions=2, patch=(1, 32, 32), overlap=(0.0, 0.25, 0.25), scales=scales
+    )
+    scan = PATIENT.scan(centered_grid())
+    labels = labels_of(scan, open_networks(toy_options(tmp_path / "toy")))
+    truth = PATIENT.truth(scan.geometry)
+    assert dice(labels > 0, truth > 0) > 0.99
+    assert dice(labels == 2, truth == 2) > 0.95
+
+
 def test_progress_counts_up_to_the_end(networks: Networks) -> None:
     seen: list[tuple[str, int, int]] = []
     segment_volume(

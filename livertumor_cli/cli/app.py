@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import sys
@@ -108,4 +109,8 @@ def main() -> None:
     """Entry point of the console script."""
     # Batch systems end jobs with SIGTERM; like Ctrl-C it must leave nothing half-written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        # A letter that the terminal's encoding lacks must not end the run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

@@ -30,8 +30,11 @@ def stdout_console() -> Console:
 
 
 def write_json(document: Mapping[str, object]) -> None:
-    """Print one JSON document on stdout and nothing else."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON document on stdout and nothing else.
+
+    In ASCII: a pipe's encoding may lack the letters of a file's name, most of all on Windows.
+    """
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def warn(sentence: str) -> None:
