@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, lesion
 
-from livertumor_cli.cli.case_table import print_case_table
+from livertumor_cli.cli.case_table import MOST_LESIONS, print_case_table
 from livertumor_cli.report.json_report import build_report
 from livertumor_cli.report.tables import (
     CSV_COLUMNS,
@@ -85,5 +85,6 @@ def test_printed_table_fits_80_columns(findings, capsys, monkeypatch):
     assert "Research use only, not a medical device." in output.out
     assert "…" not in output.out
     found = [line for line in lines if line.strip().endswith("61")]
-    assert len(found) == len(findings.lesions)
+    assert len(found) == min(len(findings.lesions), MOST_LESIONS)
+    assert ("smaller lesions are in lesions.csv" in output.out) == (findings is MANY)
     assert ("No tumor was found." in output.out) == (not findings.lesions)
