@@ -142,8 +142,10 @@ def _series_attributes(volume: Volume, *, seed: str) -> Dataset:
         "PositionReferenceIndicator",
         "AcquisitionNumber",
         "KVP",
+        "PatientPosition",
     ):
         setattr(dataset, empty, None)
+    dataset.BodyPartExamined = "ABDOMEN"
     dataset.StudyID = "1"
     dataset.SeriesNumber = 1
     dataset.PixelSpacing = _decimal([spacing[1], spacing[2]])

@@ -1,0 +1,172 @@
+"""DICOM SEG: every voxel in its place in the patient, every reference to the true source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from derived_cases import (
+    ROTATIONS,
+    code,
+    make_case,
+    seg_in_patient,
+    seg_planes,
+    some_labels,
+)
+from pydicom.dataset import Dataset
+
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.io.dicom_results import DicomObject
+
+SEG = (DicomObject.SEG,)
+
+
+def expected_numbers(labels: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+    """Liver 1, lesions from 2 on, vessels last."""
+    numbers = np.where(lesions > 0, lesions.astype(int) + 1, 0)
+    numbers[labels == 1] = 1
+    numbers[labels == 3] = lesions.max() + 2
+    return numbers
+
+
+@pytest.mark.parametrize("seg_type", ["binary", "labelmap"])
+@pytest.mark.parametrize("rotation", list(ROTATIONS))
+@pytest.mark.filterwarnings("default::UserWarning:pydicom")
+def test_every_voxel_comes_back_in_its_place(tmp_path: Path, rotation: str, seg_type: str) -> None:
+    case = make_case(tmp_path, rotation, objects=SEG, seg_type=seg_type)
+    found = seg_in_patient(case.read("seg"), case.volume.geometry)
+    assert np.array_equal(found, expected_numbers(case.labels, case.lesions))
+
+
+@pytest.mark.parametrize("rotation", ["axial", "feet_first"])
+def test_frames_lie_on_their_source_images_in_their_order(tmp_path: Path, rotation: str) -> None:
+    case = make_case(tmp_path, rotation, objects=SEG)
+    seg = case.read("seg")
+    position_of = {one.SOPInstanceUID: one.ImagePositionPatient for one in case.slices}
+    order = list(position_of)
+    # One segment after the other, each slice by slice from one end.
+    rows = [
+        (number, -order.index(source.ReferencedSOPInstanceUID))
+        for number, _, _, source in seg_planes(seg)
+    ]
+    assert rows == sorted(rows)
+    for _, place, pixels, source in seg_planes(seg):
+        assert pixels.any(), "empty frames are left out"
+        assert source.SpatialLocationsPreserved == "YES"
+        assert np.allclose(
+            place.ImagePositionPatient,
+            position_of[source.ReferencedSOPInstanceUID],
+            rtol=0,
+            atol=1e-6,
+        )
+    [series] = seg.ReferencedSeriesSequence
+    assert series.SeriesInstanceUID == case.slices[0].SeriesInstanceUID
+    named = [item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence]
+    assert named == order
+    assert [item.ReferencedSOPInstanceUID for item in seg.SourceImageSequence] == order
+
+
+def test_segments_say_what_they_are_and_what_made_them(tmp_path: Path) -> None:
+    seg = make_case(tmp_path, objects=SEG).read("seg")
+    rows = [
+        (
+            one.SegmentNumber,
+            one.SegmentLabel,
+            code(one.SegmentedPropertyCategoryCodeSequence[0]),
+            code(one.SegmentedPropertyTypeCodeSequence[0]),
+            one.get("TrackingID"),
+        )
+        for one in seg.SegmentSequence
+    ]
+    anatomical, abnormal = ("91723000", "SCT"), ("49755003", "SCT")
+    assert rows == [
+        (1, "Liver without lesions and vessels", anatomical, ("10200004", "SCT"), None),
+        (2, "Lesion L01", abnormal, ("52988006", "SCT"), "L01"),
+        (3, "Lesion L02", abnormal, ("52988006", "SCT"), "L02"),
+        (4, "Intrahepatic vessels", anatomical, ("59820001", "SCT"), None),
+    ]
+    assert seg.SegmentSequence[1].TrackingUID != seg.SegmentSequence[2].TrackingUID
+    for segment in seg.SegmentSequence:
+        assert segment.SegmentAlgorithmType == "AUTOMATIC"
+        [algorithm] = segment.SegmentationAlgorithmIdentificationSequence
+        assert algorithm.AlgorithmName == "livertumor toy 1.0"
+        assert algorithm.AlgorithmVersion == seg.SoftwareVersions
+    assert seg.SegmentationType == "BINARY"
+    assert seg.SegmentsOverlap == "NO"
+    assert seg.LossyImageCompression == "00"
+    assert "Research use only" in seg.ContentDescription
+
+
+def test_no_tumor_and_no_vessel_leave_the_liver(tmp_path: Path) -> None:
+    labels = (some_labels() > 0).astype(np.uint8)
+    case = make_case(tmp_path, labels=labels, objects=SEG)
+    [segment] = case.read("seg").SegmentSequence
+    assert segment.SegmentLabel.startswith("Liver")
+    assert np.array_equal(seg_in_patient(case.read("seg"), case.volume.geometry), labels)
+
+
+def test_a_labelmap_is_compressed_without_loss(tmp_path: Path) -> None:
+    seg = make_case(tmp_path, objects=SEG, seg_type="labelmap").read("seg")
+    assert seg.SegmentationType == "LABELMAP"
+    assert seg.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.5"
+    assert seg.LossyImageCompression == "00"
+
+
+def halved(geometry: Geometry) -> Geometry:
+    """Another slice spacing and origin, as after resampling; the same number of voxels."""
+    affine = geometry.affine_lps.copy()
+    affine[:3, 2] *= 0.8
+    affine[:3, 3] += affine[:3, 2] * 0.37
+    return Geometry(geometry.shape, affine)
+
+
+def test_a_resampled_mask_keeps_its_place_and_claims_no_source_pixels(tmp_path: Path) -> None:
+    case = make_case(tmp_path, "oblique", objects=SEG, resample=halved)
+    seg = case.read("seg")
+    found = seg_in_patient(seg, case.volume.geometry)
+    assert np.array_equal(found, expected_numbers(case.labels, case.lesions))
+    for _, _, _, source in seg_planes(seg):
+        assert source.SpatialLocationsPreserved == "NO"
+
+
+def test_frames_of_an_enhanced_ct_are_named(tmp_path: Path) -> None:
+    case = make_case(tmp_path, objects=SEG, change=to_enhanced)
+    seg = case.read("seg")
+    found = seg_in_patient(seg, case.volume.geometry)
+    assert np.array_equal(found, expected_numbers(case.labels, case.lesions))
+    [image] = seg.SourceImageSequence
+    assert image.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.2.1"
+    for _, place, _, source in seg_planes(seg):
+        z = case.volume.geometry.lps_to_index(np.array(place.ImagePositionPatient, dtype=float))[0]
+        # The file holds the last slice first.
+        assert source.ReferencedFrameNumber == case.labels.shape[0] - round(z)
+
+
+def to_enhanced(slices: list[Dataset]) -> None:
+    """Put all slices into one Enhanced CT, the last one first."""
+    backwards = slices[::-1]
+    whole = backwards[0]
+    whole.PerFrameFunctionalGroupsSequence = [_frame(one) for one in backwards]
+    whole.SharedFunctionalGroupsSequence = [Dataset()]
+    whole.PixelData = b"".join(one.PixelData for one in backwards)
+    whole.NumberOfFrames = len(backwards)
+    whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        delattr(whole, name)
+    slices[:] = [whole]
+
+
+def _frame(one: Dataset) -> Dataset:
+    frame = Dataset()
+    for sequence, names in (
+        ("PlanePositionSequence", ["ImagePositionPatient"]),
+        ("PlaneOrientationSequence", ["ImageOrientationPatient"]),
+        ("PixelMeasuresSequence", ["PixelSpacing", "SliceThickness"]),
+        ("PixelValueTransformationSequence", ["RescaleSlope", "RescaleIntercept"]),
+    ):
+        item = Dataset()
+        for name in names:
+            setattr(item, name, one[name].value)
+        setattr(frame, sequence, [item])
+    return frame
