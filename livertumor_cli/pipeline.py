@@ -53,6 +53,8 @@ class SegmentOptions:
         precision: "auto" takes what the recipe's validation allows; "f32" forbids less.
         scales: Zoom factors of the second stage; the recipe's own where None.
         threads: CPU threads; the engine's choice where None.
+        series: UID or number of the DICOM series to read; the best for a liver where empty.
+        resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
     """
 
     recipe: str = DEFAULT_RECIPE
@@ -61,6 +63,8 @@ class SegmentOptions:
     precision: str = "auto"
     scales: tuple[float, ...] | None = None
     threads: int | None = None
+    series: str = ""
+    resample_irregular: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,7 @@ def segment_case(
     """
     watch = StopWatch()
     progress("read", 0, 0)
-    volume = read_volume(path)
+    volume = read_volume(path, series=options.series, resample_irregular=options.resample_irregular)
     watch.lap("read")
     if networks is None:
         progress("open networks", 0, 0)
@@ -222,7 +226,7 @@ def segment_volume(
 
 def _scan_flags(volume: Volume, labels: LabelArray) -> tuple[str, ...]:
     """What a reader must know about scan and liver before trusting the numbers."""
-    flags = []
+    flags = list(volume.source.notes)
     thickest_mm = max(volume.geometry.spacing_mm)
     if thickest_mm > THICK_SLICE_MM:
         flags.append(f"Slices lie {thickest_mm:.1f} mm apart: small lesions can be missed.")

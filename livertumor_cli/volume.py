@@ -20,8 +20,8 @@ class Source:
         path: File or folder as the user gave it.
         kind: "nifti", "mha", "nrrd", "dicom", "zip" or "phantom".
         series_uid: DICOM SeriesInstanceUID, empty for other formats.
-        sop_instance_uids: One per z index for DICOM, else empty.
-        notes: Sentences on what the reader had to decide (forms disagree, padding clipped).
+        sop_instance_uids: One per z index for DICOM, else empty; of a resampled grid the nearest.
+        notes: Sentences on what the reader had to decide (resampled, lossy, another phase).
     """
 
     path: Path

@@ -28,7 +28,7 @@ from scans import (
 )
 from scipy.spatial.transform import Rotation
 
-from livertumor_cli.errors import InputError, Reason, SeriesSelectionError
+from livertumor_cli.errors import InputError, Reason
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_ct import ct_datasets, write_ct_series, write_datasets
 from livertumor_cli.io.formats import read_volume
@@ -170,20 +170,6 @@ def test_the_series_that_covers_most_is_taken(tmp_path: Path, ct: Volume):
     write_series(tmp_path / "long", ct, seed="long")
     write_datasets(tmp_path / "short", datasets(ct, seed="short")[:4])
     assert read_volume(tmp_path).source.series_uid == datasets(ct, seed="long")[0].SeriesInstanceUID
-
-
-def test_two_series_that_cover_the_same_need_a_choice(tmp_path: Path, ct: Volume):
-    uids = {}
-    for seed in ("arterial", "portal"):
-        write_datasets(tmp_path / seed, datasets(ct, seed=seed, SeriesDescription=seed))
-        uids[seed] = datasets(ct, seed=seed)[0].SeriesInstanceUID
-    error = refusal(tmp_path)
-    assert error.reason == Reason.SEVERAL_SERIES
-    assert "portal" in error.hint
-    assert uids["arterial"] in error.hint
-    assert read_volume(tmp_path, series_uid=uids["portal"]).source.series_uid == uids["portal"]
-    with pytest.raises(SeriesSelectionError, match=r"no series 1\.2\.3"):
-        read_volume(tmp_path, series_uid="1.2.3")
 
 
 def write_dicomdir(folder: Path, files: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,8 @@ def _next_to_last_missing(slices: list[Dataset]) -> None:
 
 
 def _twice(slices: list[Dataset]) -> None:
-    slices.append(slices[2])
+    slices.append(deepcopy(slices[2]))
+    slices[-1].PixelData = slices[3].PixelData
 
 
 def _tilted(slices: list[Dataset]) -> None:

@@ -182,7 +182,7 @@ def test_nothing_there(tmp_path: Path):
 def test_a_series_cannot_be_chosen_in_a_nifti_file(tmp_path: Path, ct: Volume):
     write_volume(tmp_path / "ct.nii", ct)
     with pytest.raises(ConfigError, match="no DICOM"):
-        read_volume(tmp_path / "ct.nii", series_uid="1.2.3")
+        read_volume(tmp_path / "ct.nii", series="1.2.3")
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def _cropped(labels: LabelMap) -> LabelMap:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(_mirrored, "labels differ"), (_moved, "grid differs"), (_cropped, "size differs")],
+    [(_mirrored, "voxels differ"), (_moved, "grid differs"), (_cropped, "size differs")],
 )
 def test_a_file_that_differs_is_removed(tmp_path: Path, ct: Volume, change, words: str):
     path = tmp_path / "mask.nii.gz"

@@ -19,6 +19,8 @@ COMMANDS: dict[str, str] = {
     "segment": "Segment liver, tumors and vessels in one scan.",
     "demo": "Make a phantom scan, segment it and compare with the truth.",
     "inspect": "Show what the program reads from a scan, or why it refuses it.",
+    "series": "List the series of a DICOM study, and say which one is segmented.",
+    "convert": "Write what is read from a scan as NIfTI.",
     "models": "List, show and verify the installed recipes and weights.",
     "doctor": "Check the installation: engines, devices, weights.",
     "evaluate": "Compare masks with reference masks.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from livertumor_cli.cli.console import stdout_console, warn, write_json
+from livertumor_cli.cli.options import scan_options
 from livertumor_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-@click.option("--series", "series_uid", default="", metavar="UID", help="DICOM series to read.")
-def inspect(path: Path, as_json: bool, series_uid: str) -> None:
+@scan_options
+def inspect(path: Path, as_json: bool, series: str, resample_irregular: bool) -> None:
     """Show grid and Hounsfield values of the scan at PATH, or the reason why it is refused.
 
     PATH is a .nii, .nii.gz, .mha or .nrrd file, a DICOM folder, file or DICOMDIR, or a zip.
@@ -28,7 +29,7 @@ def inspect(path: Path, as_json: bool, series_uid: str) -> None:
     from livertumor_cli.io.formats import read_volume
 
     try:
-        volume = read_volume(path, series_uid=series_uid)
+        volume = read_volume(path, series=series, resample_irregular=resample_irregular)
     except InputError as error:
         if as_json:
             write_json(_refusal(error))

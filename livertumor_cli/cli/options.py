@@ -45,12 +45,33 @@ def network_options(command: Command) -> Command:
     return command
 
 
+def scan_options(command: Command) -> Command:
+    """Which DICOM series is read, and whether an irregular one is."""
+    for option in reversed(_SCAN_OPTIONS):
+        command = option(command)
+    return command
+
+
 def result_options(command: Command) -> Command:
     """Where results go and what is printed."""
     for option in reversed(_RESULT_OPTIONS):
         command = option(command)
     return command
 
+
+_SCAN_OPTIONS = (
+    click.option(
+        "--series",
+        default="",
+        metavar="UID|NUMBER",
+        help="DICOM series to read (see 'livertumor series'; default: the best for a liver).",
+    ),
+    click.option(
+        "--resample-irregular",
+        is_flag=True,
+        help="Resample tilted, uneven or incomplete DICOM slices to a regular grid; flagged.",
+    ),
+)
 
 _NETWORK_OPTIONS = (
     click.option(

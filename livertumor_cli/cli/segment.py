@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from livertumor_cli.cli.options import network_options, result_options
+from livertumor_cli.cli.options import network_options, result_options, scan_options
 
 if TYPE_CHECKING:
     from livertumor_cli.pipeline import SegmentOptions
@@ -18,6 +19,7 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img",
 @click.command()
 @click.argument("scan", type=click.Path(path_type=Path))
 @result_options
+@scan_options
 @network_options
 def segment(
     scan: Path,
@@ -25,6 +27,8 @@ def segment(
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    series: str,
+    resample_irregular: bool,
     **network: Any,
 ) -> None:
     """Segment liver, tumors and intrahepatic vessels in SCAN and measure them.
@@ -40,7 +44,9 @@ def segment(
         target=target,
         overwrite=overwrite,
         quiet=quiet or as_json,
-        options=segment_options(**network),
+        options=replace(
+            segment_options(**network), series=series, resample_irregular=resample_irregular
+        ),
     )
     show_result(report, target=target, as_json=as_json, quiet=quiet)
 

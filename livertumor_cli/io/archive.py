@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,7 +16,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from livertumor_cli.errors import InputError, PixelError, Reason
-from livertumor_cli.io.dicom_scan import MAX_FILES
+
+MAX_MEMBERS = 50_000
+"""As many files as are looked at in a folder."""
 
 MAX_TOTAL_BYTES = 8 * 2**30
 """Several thin-slice series fit in 8 GiB."""
@@ -24,6 +28,19 @@ MAX_RATIO = 200
 
 _RATIO_FREE_BYTES = 64 * 2**20
 """Below this size even a bomb is harmless, and tiny files of zeros shrink a lot."""
+
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+"""What damaged archives and unknown packings raise."""
 
 _UNPACK = "Unpack it with a program you trust and give the folder."
 
@@ -59,7 +76,7 @@ def extracted(path: Path) -> Iterator[Path]:
                 _require_safe(members, path=path)
                 for number, member in enumerate(filterfalse(_is_macos_shadow, members)):
                     _unpack(archive, member, target=Path(folder, _plain_name(number, member)))
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _BROKEN as error:
             raise PixelError(
                 f"{path.name} is damaged or packed in an unknown way.",
                 reason=Reason.UNREADABLE,
@@ -75,7 +92,8 @@ def _require_safe(members: list[zipfile.ZipInfo], *, path: Path) -> None:
         )
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
-        climbs = name.is_absolute() or ".." in name.parts or ":" in name.parts[0]
+        drive = ":" in "".join(name.parts[:1])
+        climbs = name.is_absolute() or ".." in name.parts or drive
         if climbs or stat.S_ISLNK(member.external_attr >> 16):
             raise InputError(
                 f"{path.name} holds a member that points out of its folder ({member.filename!r}).",
@@ -91,7 +109,7 @@ def _require_safe(members: list[zipfile.ZipInfo], *, path: Path) -> None:
             reason=Reason.UNSAFE_ARCHIVE,
             hint=_UNPACK,
         )
-    if total > MAX_TOTAL_BYTES or len(members) > MAX_FILES:
+    if total > MAX_TOTAL_BYTES or len(members) > MAX_MEMBERS:
         raise InputError(
             f"{path.name} holds {len(members)} files of {total / 2**30:.1f} GiB together.",
             reason=Reason.TOO_LARGE,

@@ -118,12 +118,18 @@ def require_hounsfield(hu: HuArray) -> None:
         fat += int(np.count_nonzero(slab < _FAT_HU))
         body += int(np.count_nonzero(slab > BODY_HU))
         dense += int(np.count_nonzero(slab > _DENSE_HU))
-    if low == high or body < _MIN_BODY_FRACTION * hu.size:
+    if low == high:
         raise PixelError(
-            f"The image is empty: all values lie between {low:g} and {high:g}, and less than "
-            f"{_MIN_BODY_FRACTION:.2%} above {BODY_HU} HU.",
+            f"The image is empty: every voxel has the value {low:g}.",
             reason=Reason.EMPTY_VOLUME,
             hint="Check that the right series was exported.",
+        )
+    if body < _MIN_BODY_FRACTION * hu.size:
+        raise PixelError(
+            f"The image shows no body in Hounsfield units: all values lie between {low:g} and "
+            f"{high:g}, and less than {_MIN_BODY_FRACTION:.2%} above {BODY_HU}.",
+            reason=Reason.NOT_HU,
+            hint="Check that the right series was exported, with its original values.",
         )
     if fat < _MIN_FAT_FRACTION * hu.size or dense > _MAX_DENSE_FRACTION * body:
         raise PixelError(

@@ -7,6 +7,7 @@ leave them wrong, and every error they could show is in the positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,7 +26,70 @@ DUPLICATE_TOLERANCE_MM = 0.01
 _SAME_SPACING = 1e-3
 _SAME_COSINE = 1e-3
 
+_MOST_NAMED = 3
+
+_RESAMPLE = "let --resample-irregular interpolate its slices"
 _EXPORT_AGAIN = "Export the series again, or another reconstruction of it."
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Parallel planes of one pixel grid, in order along their normal.
+
+    Attributes:
+        planes: In that order.
+        axes: Unit vectors of a row and of a column, shape (2, 3).
+        spacing_mm: Distance of rows, of columns.
+        positions: LPS mm of each plane's first pixel, shape (n, 3).
+    """
+
+    planes: list[Plane]
+    axes: DoubleArray
+    spacing_mm: DoubleArray
+    positions: DoubleArray
+
+    @property
+    def normal(self) -> DoubleArray:
+        """Unit vector of the third axis."""
+        return np.asarray(np.cross(self.axes[0], self.axes[1]))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.planes[0].size
+
+    def matrix(self, *, step_mm: float) -> DoubleArray:
+        """3x3, columns are one step along the columns, the rows and the normal."""
+        return np.column_stack(
+            [
+                self.axes[0] * self.spacing_mm[1],
+                self.axes[1] * self.spacing_mm[0],
+                self.normal * step_mm,
+            ]
+        )
+
+    def place(self, index: int) -> str:
+        """Where a plane lies, for a sentence."""
+        return _place(self.positions[index])
+
+
+def sorted_stack(planes: Sequence[Plane]) -> Stack:
+    """Planes sorted along their common normal, none at the place of another.
+
+    Args:
+        planes: One or more planes of one series.
+
+    Raises:
+        GeometryError: no_orientation, no_positions, no_spacing, mixed_orientation, mixed_sizes,
+            mixed_spacing or duplicate_slices.
+    """
+    axes = _common_axes(planes)
+    spacing = _common_spacing(planes)
+    positions = np.array([_position(plane) for plane in planes])
+    order = np.argsort(positions @ np.cross(axes[0], axes[1]), kind="stable")
+    stack = Stack([planes[index] for index in order], axes, spacing, positions[order])
+    _refuse_duplicates(stack)
+    return stack
 
 
 def ordered_stack(planes: Sequence[Plane]) -> tuple[list[Plane], Geometry]:
@@ -38,26 +102,15 @@ def ordered_stack(planes: Sequence[Plane]) -> tuple[list[Plane], Geometry]:
         The planes in z order and their grid. A single plane gets its slice thickness as step.
 
     Raises:
-        GeometryError: no_orientation, no_positions, no_spacing, mixed_orientation, mixed_sizes,
-            mixed_spacing, duplicate_slices, gantry_tilt or missing_slices.
+        GeometryError: As `sorted_stack`, and gantry_tilt, missing_slices, or mixed_spacing for
+            slices that are shifted sideways.
     """
-    axes = _common_axes(planes)
-    spacing = _common_spacing(planes)
-    positions = np.array([_position(plane) for plane in planes])
-    normal = np.cross(axes[0], axes[1])
-    order = np.argsort(positions @ normal, kind="stable")
-    positions = positions[order]
-    step_mm = _regular_step(positions, normal=normal)
-    if step_mm == 0:
-        step_mm = planes[0].thickness_mm or 1.0
+    stack = sorted_stack(planes)
+    step_mm = _regular_step(stack) or max(0.0, planes[0].thickness_mm) or 1.0
     affine = np.eye(4)
-    affine[:3, 0] = axes[0] * spacing[1]
-    affine[:3, 1] = axes[1] * spacing[0]
-    affine[:3, 2] = normal * step_mm
-    affine[:3, 3] = positions[0]
-    rows, columns = planes[0].size
-    geometry = scan_geometry((len(planes), rows, columns), affine)
-    return [planes[index] for index in order], geometry
+    affine[:3, :3] = stack.matrix(step_mm=step_mm)
+    affine[:3, 3] = stack.positions[0]
+    return stack.planes, scan_geometry((len(planes), *stack.size), affine)
 
 
 def _common_axes(planes: Sequence[Plane]) -> DoubleArray:
@@ -69,7 +122,7 @@ def _common_axes(planes: Sequence[Plane]) -> DoubleArray:
             hint=_EXPORT_AGAIN,
         )
     cosines = np.array([plane.orientation for plane in planes], dtype=np.float64)
-    if np.abs(cosines - cosines[0]).max() > _SAME_COSINE:
+    if not np.abs(cosines - cosines[0]).max() <= _SAME_COSINE:  # also where it is no number
         raise GeometryError(
             "The slices of the series do not have one orientation.",
             reason=Reason.MIXED_ORIENTATION,
@@ -82,7 +135,8 @@ def _common_axes(planes: Sequence[Plane]) -> DoubleArray:
             reason=Reason.MIXED_SIZES,
             hint=_EXPORT_AGAIN,
         )
-    axes = cosines[0].reshape(2, 3)
+    # Six-digit cosines of many slices are rounded to either side: their middle is the truest.
+    axes = np.median(cosines, axis=0).reshape(2, 3)
     lengths = np.linalg.norm(axes, axis=1)
     if np.abs(lengths - 1).max() > 0.01 or abs(axes[0] @ axes[1]) > ORTHOGONALITY_TOLERANCE:
         raise GeometryError(
@@ -121,42 +175,48 @@ def _position(plane: Plane) -> tuple[float, ...]:
     return plane.position_mm
 
 
-def _regular_step(positions: DoubleArray, *, normal: DoubleArray) -> float:
-    """Distance of neighboring slices in mm, 0 for one slice.
-
-    Args:
-        positions: LPS mm in order along the normal, shape (n, 3).
-        normal: Unit vector.
-    """
+def _regular_step(stack: Stack) -> float:
+    """Distance of neighboring slices in mm, 0 for one slice."""
+    positions = stack.positions
     if len(positions) < 2:
         return 0.0
-    along = (positions - positions[0]) @ normal
+    along = (positions - positions[0]) @ stack.normal
     steps = np.diff(along)
-    _refuse_duplicates(steps, positions)
-    _refuse_drift(positions, normal=normal)
+    _refuse_drift(positions, normal=stack.normal)
     step_mm = float(along[-1]) / (len(along) - 1)
     off = np.abs(along - np.arange(len(along)) * step_mm).max()
-    if off > min(PLACE_TOLERANCE_MM, step_mm / 5):
-        gap = int(steps.argmax())
+    if not off <= min(PLACE_TOLERANCE_MM, step_mm / 5):
+        usual = float(np.median(steps))
+        odd = np.flatnonzero(np.abs(steps - usual) > min(PLACE_TOLERANCE_MM, usual / 5))
+        named = odd[:_MOST_NAMED] if odd.size else [int(steps.argmax())]
+        places = "; ".join(
+            f"{steps[index]:.2f} mm from {stack.place(index)} to {stack.place(index + 1)}"
+            for index in named
+        )
+        more = f"; and {odd.size - _MOST_NAMED} more" if odd.size > _MOST_NAMED else ""
         raise GeometryError(
-            f"The slices are not evenly spaced: steps of {np.median(steps):.2f} mm, but "
-            f"{steps[gap]:.2f} mm at {_place(positions[gap])}.",
+            f"The slices are not evenly spaced: steps of {usual:.2f} mm, but {places}{more}.",
             reason=Reason.MISSING_SLICES,
-            hint="Copy or export the whole series again.",
+            hint=f"Copy or export the whole series again, or {_RESAMPLE}.",
         )
     return step_mm
 
 
-def _refuse_duplicates(steps: DoubleArray, positions: DoubleArray) -> None:
-    same = int((steps < DUPLICATE_TOLERANCE_MM).sum())
-    if same:
-        place = _place(positions[int(steps.argmin())])
-        raise GeometryError(
-            f"{same + 1 if same == len(steps) else 2 * same} slices share their position with "
-            f"another, as at {place}.",
-            reason=Reason.DUPLICATE_SLICES,
-            hint="Give one phase or reconstruction, without copies.",
-        )
+def _refuse_duplicates(stack: Stack) -> None:
+    along = (stack.positions - stack.positions[0]) @ stack.normal
+    close = np.diff(along) < DUPLICATE_TOLERANCE_MM
+    if not close.any():
+        return
+    # Every slice that has a neighbor at its place, before or after it.
+    doubled = np.flatnonzero(np.r_[close, False] | np.r_[False, close])
+    firsts = np.flatnonzero(np.r_[close, False] & ~np.r_[False, close])
+    places = "; ".join(stack.place(int(index)) for index in firsts[:_MOST_NAMED])
+    more = f"; and {firsts.size - _MOST_NAMED} more places" if firsts.size > _MOST_NAMED else ""
+    raise GeometryError(
+        f"{doubled.size} slices share their position with another: {places}{more}.",
+        reason=Reason.DUPLICATE_SLICES,
+        hint="Give one phase or reconstruction, without copies.",
+    )
 
 
 def _refuse_drift(positions: DoubleArray, *, normal: DoubleArray) -> None:
@@ -174,13 +234,13 @@ def _refuse_drift(positions: DoubleArray, *, normal: DoubleArray) -> None:
         raise GeometryError(
             f"The slices are stacked at a slant of {angle:.1f} degrees (gantry tilt).",
             reason=Reason.GANTRY_TILT,
-            hint="Ask for a reconstruction without tilt, or resample the series.",
+            hint=f"Ask for a reconstruction without tilt, or {_RESAMPLE}.",
         )
     if max(apart_mm, drift_mm) > 2 * allowed_mm:
         raise GeometryError(
             f"The slices are shifted sideways against one another by up to {apart_mm:.1f} mm.",
             reason=Reason.MIXED_SPACING,
-            hint=_EXPORT_AGAIN,
+            hint=f"Export the series again, or {_RESAMPLE}.",
         )
 
 

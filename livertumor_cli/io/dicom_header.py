@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
-from livertumor_cli.errors import PixelError, Reason, UnsupportedFormatError
+from livertumor_cli.errors import PixelError, Reason
+from livertumor_cli.io.dicom_fault import fault_of, image_words, modality_of, sop_class_of
+from livertumor_cli.io.dicom_file import MALFORMED, is_dicom, read_dataset
+from livertumor_cli.io.dicom_phase import About
+
+__all__ = ["MALFORMED", "Plane", "Vector", "read_planes"]
 
 Vector: TypeAlias = tuple[float, ...]
 
-MALFORMED = (
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    InvalidDicomError,
-    LookupError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What pydicom lets through from values and structures that break the standard."""
-
-_CT = {
-    "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT
-    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
-}
 _MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-_LOCALIZER_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
-_MAP_WORDS = {"PERFUSION", "CBF", "CBV", "MTT", "TTP", "TMAX", "RCBF", "RCBV", "Z_EFF"}
-_HU_TYPES = {"", "HU", "US"}  # US: unspecified, which the values themselves must settle
 
-_DICOM_SUFFIXES = {".dcm", ".ima", ".dicom"}
+_ALWAYS_LOSSY = {
+    "1.2.840.10008.1.2.4.50",  # JPEG baseline
+    "1.2.840.10008.1.2.4.51",  # JPEG extended
+    "1.2.840.10008.1.2.4.81",  # JPEG-LS near-lossless
+}
+_MAYBE_LOSSY = {"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"}
+"""JPEG 2000: lossless too, if the header says that nothing was lost."""
 
 _MAX_FRAMES = 65536
 
-_TAGS = [
+_TAGS = (
     "SOPClassUID",
     "SOPInstanceUID",
     "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "SeriesNumber",
     "SeriesDescription",
+    "ProtocolName",
+    "ConvolutionKernel",
+    "ContrastBolusAgent",
+    "ContrastBolusStartTime",
+    "AcquisitionTime",
     "PatientID",
     "PatientName",
     "Modality",
@@ -60,6 +49,7 @@ _TAGS = [
     "Rows",
     "Columns",
     "SamplesPerPixel",
+    "PhotometricInterpretation",
     "NumberOfFrames",
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -68,10 +58,20 @@ _TAGS = [
     "RescaleSlope",
     "RescaleIntercept",
     "RescaleType",
+    "ModalityLUTSequence",
     "LossyImageCompression",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
-]
+)
+
+_FUNCTIONAL_GROUPS = (
+    ("PlanePositionSequence", ("ImagePositionPatient",)),
+    ("PlaneOrientationSequence", ("ImageOrientationPatient",)),
+    ("PixelMeasuresSequence", ("PixelSpacing", "SliceThickness")),
+    ("PixelValueTransformationSequence", ("RescaleSlope", "RescaleIntercept", "RescaleType")),
+    ("CTImageFrameTypeSequence", ("FrameType",)),
+    ("CTReconstructionSequence", ("ConvolutionKernel",)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class Plane:
         frame: Index of the frame in the file.
         sop_instance_uid: Of the file.
         series_uid: SeriesInstanceUID; empty if the file has none.
-        series_description: For people who must choose between series.
+        study_uid: StudyInstanceUID; empty if the file has none.
+        about: What the file says about its series in words.
         patient: Patient ID, or the name where there is no ID.
         fault: Why this is no plane of a CT volume; None if it is one.
         modality: As stated, for the sentence of a refusal.
@@ -94,14 +95,16 @@ class Plane:
         thickness_mm: Slice thickness, 0 if not stated.
         slope: HU per stored unit.
         intercept: HU of stored 0.
-        is_lossy: Whether the header says that pixels were compressed with loss.
+        is_rescaled: Whether slope or intercept are stated, not assumed.
+        is_lossy: Whether pixels were compressed with loss.
     """
 
     path: Path
     frame: int
     sop_instance_uid: str
     series_uid: str
-    series_description: str
+    study_uid: str
+    about: About
     patient: str
     fault: Reason | None
     modality: str
@@ -112,6 +115,7 @@ class Plane:
     thickness_mm: float
     slope: float
     intercept: float
+    is_rescaled: bool
     is_lossy: bool
 
 
@@ -123,14 +127,13 @@ def read_planes(path: Path) -> list[Plane]:
 
     Raises:
         InputError: unreadable, if it is DICOM and its header is broken; truncated or not_an_image,
-            if it is named as DICOM and is empty or something else. Passing such files over could
-            hide that the first or last slice is missing.
+            if it is named as DICOM and is empty or something else; too_large for a deflated bomb.
     """
-    if not _is_dicom(path):
+    if not is_dicom(path):
         return []
     try:
-        dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        if dataset.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_DIRECTORY:
+        dataset = read_dataset(path, tags=_TAGS)
+        if sop_class_of(dataset) == _MEDIA_DIRECTORY:
             return []  # a DICOMDIR lists images and holds none
         return list(_planes(dataset, path))
     except MALFORMED as error:
@@ -141,63 +144,23 @@ def read_planes(path: Path) -> list[Plane]:
         ) from error
 
 
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
-        head = stream.read(132)
-    if head[128:] == b"DICM":
-        return True
-    # Old programs wrote the data set alone. Its transfer syntax would have to be guessed.
-    if head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\x00":
-        raise PixelError(
-            f"{path.name} is a DICOM data set without its file header.",
-            reason=Reason.UNREADABLE,
-            hint="Export the series again as DICOM files (part 10).",
-        )
-    # macOS leaves files such as ._IM0001.dcm beside the images it packs.
-    if path.suffix.lower() not in _DICOM_SUFFIXES or path.name.startswith("._"):
-        return False
-    if not head:
-        raise PixelError(
-            f"{path.name} is empty.",
-            reason=Reason.TRUNCATED,
-            hint="Copy or export the series again.",
-        )
-    raise UnsupportedFormatError(
-        f"{path.name} is named as a DICOM file and is none.",
-        reason=Reason.NOT_AN_IMAGE,
-        hint="Copy or export the series again, or remove the file if it belongs to something else.",
-    )
-
-
 def _planes(dataset: Dataset, path: Path) -> Iterator[Plane]:
     frames = dataset.get("PerFrameFunctionalGroupsSequence")
-    if not frames:
-        count = int(dataset.get("NumberOfFrames") or 1)
-        if count > _MAX_FRAMES:
-            raise ValueError("more frames than any scan has")
-        for frame in range(count):
-            yield _plane(dataset, {}, path=path, frame=frame)
-        return
-    if len(frames) != int(dataset.get("NumberOfFrames") or 0):
+    shared = _groups((dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0])
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if count > _MAX_FRAMES:
+        raise ValueError("more frames than any scan has")
+    if frames and len(frames) != count:
         raise ValueError("number of frames and functional groups differ")
-    shared = dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    for number, own in enumerate(frames):
-        yield _plane(dataset, _groups(shared[0]) | _groups(own), path=path, frame=number)
+    for frame in range(count):
+        own = shared | _groups(frames[frame]) if frames else shared
+        yield _plane(dataset, own, path=path, frame=frame)
 
 
 def _groups(functional: Dataset) -> dict[str, Any]:
     """Attributes of the functional groups that say where a frame lies and what its values mean."""
     found: dict[str, Any] = {}
-    for sequence, names in (
-        ("PlanePositionSequence", ("ImagePositionPatient",)),
-        ("PlaneOrientationSequence", ("ImageOrientationPatient",)),
-        ("PixelMeasuresSequence", ("PixelSpacing", "SliceThickness")),
-        (
-            "PixelValueTransformationSequence",
-            ("RescaleSlope", "RescaleIntercept", "RescaleType"),
-        ),
-        ("CTImageFrameTypeSequence", ("FrameType",)),
-    ):
+    for sequence, names in _FUNCTIONAL_GROUPS:
         for item in list(functional.get(sequence) or [])[:1]:
             found |= {name: item.get(name) for name in names if item.get(name) is not None}
     return found
@@ -208,24 +171,26 @@ def _plane(dataset: Dataset, own: dict[str, Any], *, path: Path, frame: int) -> 
         found = own.get(name)
         return dataset.get(name) if found is None else found
 
-    slope = value("RescaleSlope")
+    slope, intercept = value("RescaleSlope"), value("RescaleIntercept")
     return Plane(
         path=path,
         frame=frame,
         sop_instance_uid=str(dataset.get("SOPInstanceUID") or ""),
         series_uid=str(dataset.get("SeriesInstanceUID") or ""),
-        series_description=str(dataset.get("SeriesDescription") or ""),
-        patient=str(dataset.get("PatientID") or dataset.get("PatientName") or ""),
-        fault=_fault(dataset, own),
-        modality=str(dataset.get("Modality") or ""),
+        study_uid=str(dataset.get("StudyInstanceUID") or ""),
+        about=_about(dataset, own),
+        patient=str(dataset.get("PatientID") or dataset.get("PatientName") or "").strip(),
+        fault=fault_of(dataset, own),
+        modality=modality_of(dataset),
         size=(int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)),
         position_mm=_vector(value("ImagePositionPatient"), 3),
         orientation=_vector(value("ImageOrientationPatient"), 6),
         spacing_mm=_vector(value("PixelSpacing"), 2),
-        thickness_mm=float(value("SliceThickness") or 0.0),
+        thickness_mm=_number(value("SliceThickness")) or 0.0,
         slope=1.0 if slope in (None, "") else float(slope),
-        intercept=float(value("RescaleIntercept") or 0.0),
-        is_lossy=str(dataset.get("LossyImageCompression") or "") == "01",
+        intercept=0.0 if intercept in (None, "") else float(intercept),
+        is_rescaled=slope not in (None, "") or intercept not in (None, ""),
+        is_lossy=_is_lossy(dataset),
     )
 
 
@@ -237,21 +202,54 @@ def _vector(values: Any, count: int) -> Vector | None:
     return numbers if len(numbers) == count else None
 
 
-def _fault(dataset: Dataset, own: dict[str, Any]) -> Reason | None:
-    """Why the file is no CT image, the plainest reason first."""
-    sop_class = str(dataset.get("SOPClassUID") or "")
-    modality = str(dataset.get("Modality") or ("CT" if sop_class in _CT else ""))
-    words = {str(word).strip().upper() for word in dataset.get("ImageType") or []}
-    words |= {str(word).strip().upper() for word in own.get("FrameType") or []}
-    rescale_type = own.get("RescaleType") or dataset.get("RescaleType") or ""
-    checks = (
-        (modality != "CT", Reason.NOT_CT),
-        (sop_class.startswith(_SECONDARY_CAPTURE), Reason.SECONDARY_CAPTURE),
-        (sop_class not in _CT | {""}, Reason.NOT_CT),
-        (int(dataset.get("SamplesPerPixel") or 1) > 1, Reason.COLOUR),
-        (not dataset.get("Rows") or not dataset.get("Columns"), Reason.NO_PIXELS),
-        (bool(words & _LOCALIZER_WORDS), Reason.LOCALIZER),
-        (bool(words & _MAP_WORDS), Reason.NOT_HU),
-        (str(rescale_type).strip().upper() not in _HU_TYPES, Reason.NOT_HU),
+def _is_lossy(dataset: Dataset) -> bool:
+    stated = str(dataset.get("LossyImageCompression") or "")
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
+    return stated == "01" or syntax in _ALWAYS_LOSSY or (syntax in _MAYBE_LOSSY and stated != "00")
+
+
+def _about(dataset: Dataset, own: dict[str, Any]) -> About:
+    number = _number(_lenient(dataset, "SeriesNumber"))
+    start_s = _seconds(_lenient(dataset, "ContrastBolusStartTime"))
+    taken_s = _seconds(_lenient(dataset, "AcquisitionTime"))
+    known = start_s is not None and taken_s is not None and taken_s > start_s
+    kernel = own.get("ConvolutionKernel") or _lenient(dataset, "ConvolutionKernel")
+    first = kernel if isinstance(kernel, str) or not kernel else kernel[0]
+    return About(
+        number=None if number is None else int(number),
+        description=_text(_lenient(dataset, "SeriesDescription")),
+        protocol=_text(_lenient(dataset, "ProtocolName")),
+        agent=_text(_lenient(dataset, "ContrastBolusAgent")),
+        delay_s=taken_s - start_s if known and taken_s and start_s is not None else None,
+        kernel=_text(first),
+        image_type=image_words(dataset, own),
     )
-    return next((reason for holds, reason in checks if holds), None)
+
+
+def _lenient(dataset: Dataset, name: str) -> Any:
+    """A value that only informs; one that breaks the standard counts as absent."""
+    try:
+        return dataset.get(name)
+    except MALFORMED:
+        return None
+
+
+def _text(value: Any) -> str:
+    """One line of printable text: control characters of a header must not reach a terminal."""
+    text = "" if value is None else str(value)
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _seconds(time: Any) -> float | None:
+    """Seconds since midnight of a DICOM time HHMMSS.FFFFFF."""
+    text = _text(time).replace(":", "")
+    if len(text) < 6 or not text[:6].isdigit():
+        return None
+    return int(text[:2]) * 3600 + int(text[2:4]) * 60 + float(_number(text[4:]) or 0.0)

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, SecondaryCaptureImageStorage, generate_uid
 
 from livertumor_cli.errors import PixelError, Reason
-from livertumor_cli.io.dicom_header import MALFORMED, Plane
+from livertumor_cli.io.codestream import stated_size
+from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
+from livertumor_cli.io.dicom_header import Plane
 
 _GDCM_SYNTAXES = {
     "1.2.840.10008.1.2.4.50",  # JPEG baseline
@@ -52,21 +53,22 @@ class PixelReader:
         self._path: Path | None = None
         self._dataset = Dataset()
 
-    def read(self, plane: Plane) -> tuple[NDArray[Any], int | None]:
-        """Stored values of one plane and the padding value its file states.
+    def read(self, plane: Plane) -> tuple[NDArray[Any], tuple[int, ...]]:
+        """Stored values of one plane and the padding its file states.
 
         Args:
             plane: What to read.
 
         Returns:
-            Integers, shape (rows, columns), as stored, and PixelPaddingValue or None.
+            Integers, shape (rows, columns), as stored, and PixelPaddingValue with the end of its
+            range, if there is one; empty if there is no padding.
 
         Raises:
             PixelError: no_pixels, truncated, unreadable or unsupported_syntax.
         """
         try:
             if self._path != plane.path:
-                self._dataset, self._path = dcmread(plane.path), plane.path
+                self._dataset, self._path = read_dataset(plane.path), plane.path
             if "PixelData" not in self._dataset:
                 raise PixelError(
                     f"{plane.path.name} has no pixels.",
@@ -74,8 +76,7 @@ class PixelReader:
                     hint="Export the images, not only their headers.",
                 )
             stored = _stored(self._dataset, frame=plane.frame)
-            padding = self._dataset.get("PixelPaddingValue")
-            padding = None if padding is None else int(padding)
+            padding = _padding(self._dataset, dtype=stored.dtype)
         except MALFORMED as error:
             raise _undecodable(self._dataset, plane=plane) from error
         if stored.shape != plane.size:
@@ -85,6 +86,17 @@ class PixelReader:
                 reason=Reason.UNREADABLE,
             )
         return stored, padding
+
+
+def _padding(dataset: Dataset, *, dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """Padding as numbers of the stored type, whatever sign its attribute was written with."""
+    values = [dataset.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if values[0] is None or dtype.kind not in "iu":
+        return ()
+    bits = 8 * dtype.itemsize
+    numbers = [int(value) % 2**bits for value in values if value is not None]
+    half = 2 ** (bits - 1) if dtype.kind == "i" else 2**bits
+    return tuple(number - 2**bits if number >= half else number for number in numbers)
 
 
 def _undecodable(dataset: Dataset, *, plane: Plane) -> PixelError:
@@ -103,6 +115,8 @@ def _stored(dataset: Dataset, *, frame: int) -> NDArray[Any]:
         has_decoder = get_decoder(syntax).is_available
     except NotImplementedError:
         has_decoder = False
+    if (UID(syntax).is_encapsulated and has_decoder) or syntax in _GDCM_SYNTAXES:
+        _require_stated_size(dataset, frame=frame)
     if has_decoder:
         array: NDArray[Any] = pixel_array(dataset, index=frame, raw=True)
         return array
@@ -115,14 +129,25 @@ def _stored(dataset: Dataset, *, frame: int) -> NDArray[Any]:
     )
 
 
+def _require_stated_size(dataset: Dataset, *, frame: int) -> None:
+    """Refuse a code stream of another size than the header states, before it takes memory."""
+    size = stated_size(_code_stream(dataset, frame=frame))
+    if size is not None and size != (dataset.Rows, dataset.Columns):
+        raise ValueError("code stream and header differ in size")
+
+
+def _code_stream(dataset: Dataset, *, frame: int) -> bytes:
+    count = int(dataset.get("NumberOfFrames") or 1)
+    content: bytes = get_frame(dataset.PixelData, frame, number_of_frames=count)
+    return content
+
+
 def _decoded_by_gdcm(dataset: Dataset, *, frame: int) -> NDArray[Any]:
     """Decode one frame wrapped alone into a file: GDCM then applies no rescale of its own."""
     alone = Dataset()
     for name in _PIXEL_ATTRIBUTES:
         setattr(alone, name, dataset[name].value)
-    count = int(dataset.get("NumberOfFrames") or 1)
-    content = get_frame(dataset.PixelData, frame, number_of_frames=count)
-    alone.PixelData = encapsulate([content])
+    alone.PixelData = encapsulate([_code_stream(dataset, frame=frame)])
     alone["PixelData"].VR = "OB"
     alone.SOPClassUID = SecondaryCaptureImageStorage
     alone.SOPInstanceUID = generate_uid()

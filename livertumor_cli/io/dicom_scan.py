@@ -1,76 +1,45 @@
-"""From a folder, file or DICOMDIR to the one CT series to read, or the reason why there is none."""
+"""From a folder, file or DICOMDIR to the planes of all DICOM images in it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from pydicom import dcmread
-
-from livertumor_cli.errors import (
-    InputError,
-    PixelError,
-    Reason,
-    SeriesSelectionError,
-    UnsupportedFormatError,
-)
-from livertumor_cli.io.dicom_header import MALFORMED, Plane, read_planes
+from livertumor_cli.errors import InputError, PixelError, Reason, UnsupportedFormatError
+from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
+from livertumor_cli.io.dicom_header import Plane, read_planes
 
 MAX_FILES = 50_000
 """More files than the largest study has: somebody gave the root of a disk."""
 
-COVERAGE_MARGIN = 0.9
-"""Two series are rivals when the smaller covers more than this part of the larger one."""
-
-_VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
-
-_FAULT_SENTENCES = {
-    Reason.NOT_HU: "its values are a derived map, not Hounsfield units",
-    Reason.LOCALIZER: "it holds only localizers (scouts)",
-    Reason.SECONDARY_CAPTURE: "its images are secondary captures, such as screen shots",
-    Reason.COLOUR: "its images are in color",
-    Reason.NO_PIXELS: "its CT objects have no pixels",
-    Reason.NOT_CT: "it holds no CT image",
-}
-"""In the order of how close each comes to a CT; the closest is named."""
+VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """The planes of one series, in no order.
+class Survey:
+    """What lies in a place.
 
     Attributes:
-        uid: SeriesInstanceUID; empty if the files have none.
-        description: Series description.
-        planes: CT planes; localizers and captures are left out.
+        planes: Of all DICOM images.
+        others: Files that are no DICOM images, in the order of their names.
+        damaged: Why files that are or should be DICOM cannot be read.
     """
 
-    uid: str
-    description: str
     planes: tuple[Plane, ...]
-
-    @property
-    def coverage_mm(self) -> float:
-        """How far the slices reach along their normal; 0 where the header does not say."""
-        placed = [p for p in self.planes if p.position_mm and p.orientation]
-        if not placed:
-            return 0.0
-        cosines = np.array(placed[0].orientation)
-        normal = np.cross(cosines[:3], cosines[3:])
-        along = np.array([p.position_mm for p in placed]) @ normal
-        return float(np.ptp(along)) + placed[0].thickness_mm
+    others: tuple[Path, ...]
+    damaged: tuple[InputError, ...]
 
 
 def find_files(path: Path) -> list[Path]:
     """The files to look into: a folder's, those a DICOMDIR lists, or the file itself.
 
     Raises:
-        InputError: too_large for a folder of too many files; missing_slices for a DICOMDIR that
-            lists files that are not there.
+        InputError: too_large for a folder of too many files; unreadable for a folder that may not
+            be entered; missing_slices for a DICOMDIR that lists files that are not there.
     """
     if path.is_dir():
         return _folder_files(path)
@@ -81,7 +50,8 @@ def find_files(path: Path) -> list[Path]:
 
 def _folder_files(folder: Path) -> list[Path]:
     files: list[Path] = []
-    for root, folders, names in os.walk(folder):
+    # os.walk follows no link to a folder, so that no circle of links holds it up.
+    for root, folders, names in os.walk(folder, onerror=_refuse_folder):
         folders.sort()
         files += [Path(root, name) for name in sorted(names)]
         if len(files) > MAX_FILES:
@@ -90,12 +60,25 @@ def _folder_files(folder: Path) -> list[Path]:
                 reason=Reason.TOO_LARGE,
                 hint="Give the folder of one study.",
             )
-    return [file for file in files if file.is_file()]
+    # Pipes and devices are passed over; a link whose file is gone is not, it may be a slice.
+    return [file for file in files if file.is_file() or _is_dead_link(file)]
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(
+        f"{error.filename} cannot be read: {error.strerror}.",
+        reason=Reason.UNREADABLE,
+        hint="Ask for permission to read it, or give another folder.",
+    ) from error
+
+
+def _is_dead_link(file: Path) -> bool:
+    return file.is_symlink() and not file.exists() and not file.name.startswith(".")
 
 
 def _listed_files(path: Path) -> list[Path]:
     try:
-        records = dcmread(path).DirectoryRecordSequence
+        records = read_dataset(path).DirectoryRecordSequence
         names = [record.get("ReferencedFileID") for record in records]
     except MALFORMED as error:
         raise PixelError(
@@ -103,16 +86,75 @@ def _listed_files(path: Path) -> list[Path]:
             reason=Reason.UNREADABLE,
             hint="Give the folder of the images instead.",
         ) from error
-    parts = [[name] if isinstance(name, str) else list(name) for name in names if name]
-    files = [path.parent.joinpath(*(str(part) for part in file)) for file in parts]
-    absent = sum(not file.is_file() for file in files)
-    if absent:
+    parts = [name.split("\\") if isinstance(name, str) else list(name) for name in names if name]
+    if any(part in ("..", "") or "/" in part or ":" in part for file in parts for part in file):
         raise InputError(
-            f"{path.name} lists {len(files)} files, and {absent} of them are not there.",
+            f"{path.name} names files outside its folder.",
+            reason=Reason.UNSAFE_ARCHIVE,
+            hint="Give the folder of the images instead.",
+        )
+    found = [_resolved(path.parent, file) for file in parts]
+    files = [file for file in found if file is not None]
+    if len(files) < len(parts):
+        raise InputError(
+            f"{path.name} lists {len(parts)} files, and {len(parts) - len(files)} of them are not "
+            "there.",
             reason=Reason.MISSING_SLICES,
             hint="Copy the whole medium, or give the folder of the images.",
         )
-    return files
+    return list(dict.fromkeys(files))
+
+
+def _resolved(folder: Path, parts: list[str]) -> Path | None:
+    """A file that a DICOMDIR names in capitals, however the disk it was copied to writes it."""
+    for part in parts:
+        exact = folder / part
+        if exact.exists():
+            folder = exact
+            continue
+        wanted = _disk_name(part)
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        alike = [entry for entry in entries if _disk_name(entry.name) == wanted]
+        if not alike:
+            return None
+        folder = alike[0]
+    return folder if folder.is_file() else None
+
+
+def _disk_name(name: str) -> str:
+    """Without the case, version and trailing dot that file systems of discs add."""
+    return name.strip().lower().partition(";")[0].rstrip(".")
+
+
+def survey(files: Iterable[Path]) -> Survey:
+    """Look into every file; none of them stops the rest.
+
+    Args:
+        files: Any files.
+    """
+    planes: list[Plane] = []
+    others: list[Path] = []
+    damaged: list[InputError] = []
+    for file in files:
+        try:
+            found = read_planes(file)
+        except InputError as error:
+            damaged.append(error)
+        except FileNotFoundError:
+            damaged.append(_dead_link(file))
+        else:
+            planes += found
+            if not found:
+                others.append(file)
+    return Survey(tuple(planes), tuple(others), tuple(damaged))
+
+
+def _dead_link(file: Path) -> PixelError:
+    return PixelError(
+        f"{file.name} is a link to a file that is not there.",
+        reason=Reason.UNREADABLE,
+        hint="Fetch or copy the file it stands for, or remove the link.",
+    )
 
 
 def scan(files: Iterable[Path], *, name: str) -> list[Plane]:
@@ -124,13 +166,29 @@ def scan(files: Iterable[Path], *, name: str) -> list[Plane]:
 
     Raises:
         UnsupportedFormatError: not_an_image, if there is no DICOM image.
-        PixelError: unreadable, if a DICOM file has a broken header.
+        InputError: Of the first DICOM file that cannot be read: it may be a slice of the scan.
     """
-    files = list(files)
-    planes = [plane for file in files for plane in read_planes(file)]
-    if planes:
-        return planes
-    others = [file.name for file in files if file.name.lower().endswith(_VOLUME_SUFFIXES)]
+    found = survey(files)
+    require_images(found, name=name)
+    return list(found.planes)
+
+
+def require_images(found: Survey, *, name: str, damaged_too: bool = False) -> None:
+    """Refuse a place without a DICOM image, or with damaged ones.
+
+    Args:
+        found: What lies there.
+        name: What the user gave, for sentences.
+        damaged_too: Whether damaged files beside readable ones are accepted.
+
+    Raises:
+        InputError: As `scan` says.
+    """
+    if found.damaged and not (damaged_too and found.planes):
+        raise found.damaged[0]
+    if found.planes:
+        return
+    others = [file.name for file in found.others if file.name.lower().endswith(VOLUME_SUFFIXES)]
     raise UnsupportedFormatError(
         f"{name} holds no DICOM image.",
         reason=Reason.NOT_AN_IMAGE,
@@ -140,77 +198,19 @@ def scan(files: Iterable[Path], *, name: str) -> list[Plane]:
     )
 
 
-def choose_series(planes: list[Plane], *, name: str, series_uid: str = "") -> Series:
-    """The CT series to read: the one asked for, else the one that covers most.
+def without_copies(planes: Sequence[Plane]) -> list[Plane]:
+    """One plane of each instance that lies there several times with the same bytes.
+
+    Discs often hold a study twice. Other images under the same UID stay, and are refused as
+    slices at one position.
 
     Args:
-        planes: What `scan` found.
-        name: What the user gave, for sentences.
-        series_uid: The series to take; empty for the choice of the program.
-
-    Raises:
-        InputError: The reason why no plane is a CT slice; several_patients.
-        SeriesSelectionError: several_series, if the choice is not safe or the series is not there.
+        planes: Of one series.
     """
-    wanted = [p for p in planes if not series_uid or p.series_uid == series_uid]
-    if not wanted:
-        raise SeriesSelectionError(
-            f"{name} has no series {series_uid}.",
-            reason=Reason.SEVERAL_SERIES,
-            hint=_listed(_grouped([p for p in planes if p.fault is None])),
-        )
-    usable = [plane for plane in wanted if plane.fault is None]
-    if not usable:
-        raise _no_ct(wanted, name=name)
-    patients = {plane.patient for plane in usable}
-    if len(patients) > 1:
-        raise InputError(
-            f"{name} holds CT of {len(patients)} patients.",
-            reason=Reason.SEVERAL_PATIENTS,
-            hint="Give the folder of one patient.",
-        )
-    series = _grouped(usable)
-    best = series[0]
-    rivals = [one for one in series if one.coverage_mm > COVERAGE_MARGIN * best.coverage_mm]
-    if len(rivals) > 1 or (len(series) > 1 and best.coverage_mm == 0):
-        raise SeriesSelectionError(
-            f"{name} holds {len(series)} CT series, and {max(2, len(rivals))} of them cover "
-            "the same.",
-            reason=Reason.SEVERAL_SERIES,
-            hint=_listed(series),
-        )
-    return best
-
-
-def _grouped(planes: list[Plane]) -> list[Series]:
-    """Series, the one that covers most first."""
-    groups: dict[str, list[Plane]] = defaultdict(list)
+    counts = Counter((plane.sop_instance_uid, plane.frame) for plane in planes)
+    kept: dict[object, Plane] = {}
     for plane in planes:
-        groups[plane.series_uid].append(plane)
-    series = [
-        Series(uid, group[0].series_description, tuple(group)) for uid, group in groups.items()
-    ]
-    return sorted(series, key=lambda one: one.coverage_mm, reverse=True)
-
-
-def _listed(series: list[Series]) -> str:
-    lines = [
-        f"{one.uid} ({one.description or 'no description'}, {len(one.planes)} slices, "
-        f"{one.coverage_mm:.0f} mm)"
-        for one in series
-    ]
-    return "Give one of these series: " + "; ".join(lines)
-
-
-def _no_ct(planes: list[Plane], *, name: str) -> UnsupportedFormatError:
-    faults = {plane.fault for plane in planes}
-    reason = next(reason for reason in _FAULT_SENTENCES if reason in faults)
-    sentence = _FAULT_SENTENCES[reason]
-    if reason is Reason.NOT_CT:
-        kinds = {plane.modality or "objects of no stated kind" for plane in planes}
-        sentence += f" (but {', '.join(sorted(kinds))})"
-    return UnsupportedFormatError(
-        f"{name} cannot be used: {sentence}.",
-        reason=reason,
-        hint="Export the original axial CT series.",
-    )
+        repeated = plane.sop_instance_uid and counts[plane.sop_instance_uid, plane.frame] > 1
+        digest = hashlib.sha256(plane.path.read_bytes()).digest() if repeated else plane.path
+        kept.setdefault((digest, plane.frame), plane)
+    return list(kept.values())

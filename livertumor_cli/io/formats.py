@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from livertumor_cli.errors import ConfigError, InputError, Reason, UnsupportedFormatError
+from livertumor_cli.io.archive import is_zip
 from livertumor_cli.io.atomic import write_bytes, write_text
 from livertumor_cli.io.readback import verify_written
 from livertumor_cli.volume import LabelMap, Volume
 
 __all__ = [
     "FORMATS_HINT",
+    "is_volume_file",
     "read_volume",
+    "read_volume_file",
     "verify_written",
     "write_bytes",
     "write_label_map",
@@ -28,19 +31,20 @@ _ITK = (".mha", ".mhd", ".nrrd", ".nhdr")
 _OTHER_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".pdf", ".mnc", ".mgz")
 
 
-def read_volume(path: Path, *, series_uid: str = "") -> Volume:
+def read_volume(path: Path, *, series: str = "", resample_irregular: bool = False) -> Volume:
     """Read a CT in HU on its own grid, or refuse it with a reason.
 
     Args:
         path: NIfTI, MetaImage or NRRD file; DICOM folder, file, DICOMDIR or zip.
-        series_uid: The DICOM series to take; by default the CT series that covers most.
+        series: UID or number of the DICOM series to take; by default the best for a liver.
+        resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
 
     Raises:
         InputError: With the reason; see `livertumor_cli.errors.Reason`.
         ConfigError: If a series is asked for in a format that has none.
     """
     try:
-        return _read(path, series_uid=series_uid)
+        return _read(path, series=series, resample_irregular=resample_irregular)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND) from error
     except OSError as error:
@@ -49,36 +53,53 @@ def read_volume(path: Path, *, series_uid: str = "") -> Volume:
         ) from error
 
 
-def _read(path: Path, *, series_uid: str) -> Volume:
-    name = path.name.lower()
-    if path.is_dir():
-        return _read_dicom(path, series_uid=series_uid)
-    if series_uid and name.endswith(_NIFTI + _ITK):
-        raise ConfigError(f"{path.name} is no DICOM, so no series can be chosen in it.")
+def _read(path: Path, *, series: str, resample_irregular: bool) -> Volume:
     path.stat()
-    if not path.is_file():
-        raise UnsupportedFormatError(
-            f"{path} is neither a file nor a folder.", reason=Reason.NOT_AN_IMAGE
-        )
-    if name.endswith(_NIFTI):
+    if not path.is_dir():
+        if not path.is_file():
+            raise UnsupportedFormatError(
+                f"{path} is neither a file nor a folder.", reason=Reason.NOT_AN_IMAGE
+            )
+        if is_volume_file(path):
+            return read_volume_file(path, series=series)
+        if path.name.lower().endswith(_OTHER_IMAGES):
+            raise UnsupportedFormatError(
+                f"{path.name} is no CT volume.", reason=Reason.UNSUPPORTED_FORMAT, hint=FORMATS_HINT
+            )
+    if path.is_file() and is_zip(path):
+        from livertumor_cli.io.zipped import read_zip
+
+        return read_zip(path, series=series, resample_irregular=resample_irregular)
+    from livertumor_cli.io.dicom_series import read_dicom
+
+    return read_dicom(path, series=series, resample_irregular=resample_irregular)
+
+
+def is_volume_file(path: Path) -> bool:
+    """Whether a name is that of a NIfTI, MetaImage or NRRD file."""
+    return path.name.lower().endswith(_NIFTI + _ITK)
+
+
+def read_volume_file(path: Path, *, series: str = "") -> Volume:
+    """Read a NIfTI, MetaImage or NRRD file.
+
+    Args:
+        path: Its name says which.
+        series: Must be empty.
+
+    Raises:
+        InputError: With the reason; see `livertumor_cli.errors.Reason`.
+        ConfigError: If a series is asked for.
+    """
+    if series:
+        raise ConfigError(f"{path.name} is no DICOM, so no series can be chosen in it.")
+    if path.name.lower().endswith(_NIFTI):
         from livertumor_cli.io.nifti import read_nifti
 
         return read_nifti(path)
-    if name.endswith(_ITK):
-        from livertumor_cli.io.itk import read_itk
+    from livertumor_cli.io.itk import read_itk
 
-        return read_itk(path)
-    if name.endswith(_OTHER_IMAGES):
-        raise UnsupportedFormatError(
-            f"{path.name} is no CT volume.", reason=Reason.UNSUPPORTED_FORMAT, hint=FORMATS_HINT
-        )
-    return _read_dicom(path, series_uid=series_uid)
-
-
-def _read_dicom(path: Path, *, series_uid: str) -> Volume:
-    from livertumor_cli.io.dicom_series import read_dicom
-
-    return read_dicom(path, series_uid=series_uid)
+    return read_itk(path)
 
 
 def write_label_map(path: Path, label_map: LabelMap) -> None:

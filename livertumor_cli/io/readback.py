@@ -1,16 +1,18 @@
-"""Read a written mask again with another library and compare it with what should stand there."""
+"""Read a written image again with another library and compare it with what should stand there."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from livertumor_cli.arrays import BoolArray, DoubleArray
 from livertumor_cli.errors import OutputError
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.volume import LabelMap
+from livertumor_cli.volume import LabelMap, Volume
 
 PLACE_TOLERANCE_MM = 0.05
 """float32 affines and quaternions cost some hundredths of a millimeter at the far corner."""
@@ -29,7 +31,23 @@ def verify_written(path: Path, label_map: LabelMap) -> None:
     Raises:
         OutputError: If anything differs; the file is removed then.
     """
-    fault = _difference(path, label_map)
+    _refuse(path, _difference(path, label_map))
+
+
+def verify_volume(path: Path, volume: Volume) -> None:
+    """Compare a CT on disk with the one in memory: grid and voxels.
+
+    Args:
+        path: The file just written.
+        volume: What it must hold.
+
+    Raises:
+        OutputError: If anything differs; the file is removed then.
+    """
+    _refuse(path, _voxels_differ(path, volume.hu, volume.geometry)[1])
+
+
+def _refuse(path: Path, fault: str) -> None:
     if fault:
         path.unlink(missing_ok=True)
         raise OutputError(
@@ -39,18 +57,24 @@ def verify_written(path: Path, label_map: LabelMap) -> None:
 
 
 def _difference(path: Path, label_map: LabelMap) -> str:
+    image, fault = _voxels_differ(path, label_map.labels, label_map.geometry)
+    return fault or _misplaced(image, label_map)
+
+
+def _voxels_differ(path: Path, array: NDArray[Any], geometry: Geometry) -> tuple[sitk.Image, str]:
+    """The image on disk, and how its size, grid or voxels differ; empty if they do not."""
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:
-        return "it cannot be read"
-    labels = sitk.GetArrayViewFromImage(image)
-    if labels.shape != label_map.labels.shape:
-        return "the size differs"
-    if _off(_corners(image), label_map.geometry.corners_lps()):
-        return "the grid differs"
-    if not np.array_equal(labels, label_map.labels):
-        return "labels differ"
-    return _misplaced(image, label_map)
+        return None, "it cannot be read"
+    stored = sitk.GetArrayViewFromImage(image)
+    if stored.shape != array.shape:
+        return image, "the size differs"
+    if _off(_corners(image), geometry.corners_lps()):
+        return image, "the grid differs"
+    if not np.array_equal(stored, array):
+        return image, "voxels differ"
+    return image, ""
 
 
 def _off(one: DoubleArray, other: DoubleArray) -> bool:
