@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 Point = tuple[float, float, float]
 """A position in LPS mm."""
+
+MOST_TARGETS = 2
+"""RECIST 1.1 follows at most two lesions of one organ."""
+
+
+class LesionFlag(StrEnum):
+    """What a reader must know about a lesion before using its numbers."""
+
+    BELOW_MEASURABLE = "below_measurable"
+    TOUCHES_BORDER = "touches_border"
+    BORDERLINE = "borderline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +35,42 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
+class Density:
+    """Spread of the HU of a lesion's voxels; the mean is the lesion's own.
+
+    Attributes:
+        sd_hu: Standard deviation over the voxels (divided by their number).
+        min_hu: Lowest.
+        max_hu: Highest.
+        median_hu: Median.
+    """
+
+    sd_hu: float = math.nan
+    min_hu: float = math.nan
+    max_hu: float = math.nan
+    median_hu: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a lesion lies in the liver.
+
+    Attributes:
+        capsule_distance_mm: From its surface to the liver's, 0 where it reaches it; None where the
+            scan shows no surface of the liver.
+        vessel_distance_mm: From its surface to the nearest labeled vessel; None without vessels.
+        vessel_contact_mm2: Area of the voxel faces that it shares with vessels.
+        couinaud_shares: Segment (1 to 8) and the share of the lesion in it, largest first; None
+            where no map of the segments exists.
+    """
+
+    capsule_distance_mm: float | None = None
+    vessel_distance_mm: float | None = None
+    vessel_contact_mm2: float = 0.0
+    couinaud_shares: tuple[tuple[int, float], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lesion:
     """One 26-connected component of the tumor mask on the scan's own grid.
 
@@ -34,6 +83,13 @@ class Lesion:
         max_3d_diameter_mm: Largest distance of two voxel corners.
         centroid_lps_mm: Mean voxel center.
         mean_hu: Mean over the lesion's voxels.
+        volume_range_ml: Volume with its surface half a voxel further in and out; None where it was
+            not measured.
+        scale_range_ml: Smallest and largest volume over the scales that ran; None with one scale.
+        density: Spread of its HU.
+        surroundings: Capsule, vessels, segments.
+        mean_probability: Mean tumor probability over its voxels; None where no network drew it.
+        flags: In the order of LesionFlag.
     """
 
     id: int
@@ -44,6 +100,22 @@ class Lesion:
     max_3d_diameter_mm: float
     centroid_lps_mm: Point
     mean_hu: float
+    volume_range_ml: tuple[float, float] | None = None
+    scale_range_ml: tuple[float, float] | None = None
+    density: Density = field(default_factory=Density)
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    mean_probability: float | None = None
+    flags: tuple[LesionFlag, ...] = ()
+
+    @property
+    def equivalent_sphere_diameter_mm(self) -> float:
+        """Diameter of the sphere of the same volume."""
+        return float((6000.0 * self.volume_ml / math.pi) ** (1 / 3))
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether it is long enough for RECIST 1.1 on these slices."""
+        return LesionFlag.BELOW_MEASURABLE not in self.flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +130,7 @@ class CaseFindings:
         lesions: Largest first.
         axial_axis: Array axis (0 z, 1 y, 2 x) along which `Lesion.slice_index` counts; 0 in scans
             stored as axial slices.
+        vessel_mean_hu: Mean over vessel voxels; NaN without any.
     """
 
     liver_volume_ml: float
@@ -66,6 +139,7 @@ class CaseFindings:
     liver_mean_hu: float
     lesions: tuple[Lesion, ...]
     axial_axis: int = 0
+    vessel_mean_hu: float = math.nan
 
     @property
     def tumor_burden_percent(self) -> float:
@@ -73,3 +147,36 @@ class CaseFindings:
         if self.liver_volume_ml == 0:
             return 0.0
         return 100.0 * self.tumor_volume_ml / self.liver_volume_ml
+
+    @property
+    def liver_without_tumor_ml(self) -> float:
+        """Liver and vessels without the lesions."""
+        return self.liver_volume_ml - self.tumor_volume_ml
+
+    @property
+    def candidate_targets(self) -> tuple[Lesion, ...]:
+        """The at most two longest measurable lesions, longest first; the choice is the reader's."""
+        measurable = [lesion for lesion in self.lesions if lesion.is_measurable]
+        measurable.sort(key=lambda lesion: (-lesion.longest_axis.length_mm, lesion.id))
+        return tuple(measurable[:MOST_TARGETS])
+
+    @property
+    def largest_diameter_mm(self) -> float:
+        """Longest axial diameter of all lesions; 0 without one."""
+        return max((lesion.longest_axis.length_mm for lesion in self.lesions), default=0.0)
+
+    def count_longer_than(self, length_mm: float) -> int:
+        """Lesions whose longest axial diameter exceeds a length.
+
+        Args:
+            length_mm: Such as 20, 30 or 50.
+        """
+        return sum(lesion.longest_axis.length_mm > length_mm for lesion in self.lesions)
+
+    def contrast_hu(self, lesion: Lesion) -> float:
+        """Mean HU of a lesion minus that of the liver; NaN where either does not exist.
+
+        Args:
+            lesion: One of this case.
+        """
+        return lesion.mean_hu - self.liver_mean_hu

@@ -14,7 +14,10 @@ PACKAGE = Path(livertumor_cli.__file__).parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 BOTTOM = frozenset(
-    {"arrays", "geometry", "volume", "anatomy", "errors", "findings", "stopwatch", "process_memory"}
+    {
+        *("arrays", "geometry", "axial", "volume", "anatomy", "errors", "findings", "stopwatch"),
+        "process_memory",
+    }
 )
 """The vocabulary: its files may use one another."""
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from livertumor_cli.anatomy import Label
+from livertumor_cli.findings import LesionFlag
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.case import measure_case
+from livertumor_cli.measure.case import Extras, measure_case
 from livertumor_cli.measure.components import number_lesions
 
 SPACING_MM = (2.0, 0.5, 0.5)  # 0.5 mm3, 0.0005 ml
@@ -27,9 +28,10 @@ def scan():
     return hu, labels
 
 
-def measured(hu, labels, geometry=None):
+def measured(hu, labels, geometry=None, extras=None):
     geometry = geometry or Geometry.from_spacing(labels.shape, spacing_mm=SPACING_MM)
-    return measure_case(hu, labels, number_lesions(labels == Label.TUMOR), geometry=geometry)
+    lesions = number_lesions(labels == Label.TUMOR)
+    return measure_case(hu, labels, lesions, geometry=geometry, extras=extras)
 
 
 def test_whole_liver():
@@ -127,3 +129,118 @@ def test_shapes_must_agree():
     geometry = Geometry.from_spacing(labels.shape, spacing_mm=SPACING_MM)
     with pytest.raises(ValueError, match="shapes differ"):
         measure_case(hu[1:], labels, number_lesions(labels == 2), geometry=geometry)
+
+
+def test_surroundings_of_the_lesions():
+    """Counted on the drawing: liver from 2 to 10, 5 to 35, 5 to 35; a vessel at y 30, x 30."""
+    first, second = measured(*scan()).lesions
+    assert first.surroundings.capsule_distance_mm == pytest.approx(1 * 2.0)  # one slice above
+    assert second.surroundings.capsule_distance_mm == pytest.approx(2 * 2.0)
+    assert second.surroundings.vessel_distance_mm == pytest.approx(math.hypot(8, 8) * 0.5)
+    assert first.surroundings.vessel_contact_mm2 == 0
+    assert first.surroundings.couinaud_shares is None
+
+
+def test_contact_with_a_vessel():
+    hu, labels = scan()
+    labels[7, 20:22, 22] = Label.VESSEL
+    lesion = measured(hu, labels).lesions[1]
+    assert lesion.surroundings.vessel_contact_mm2 == pytest.approx(2 * 2.0 * 0.5)
+    assert lesion.surroundings.vessel_distance_mm == 0
+
+
+def test_without_vessels_there_is_no_distance():
+    hu, labels = scan()
+    labels[labels == Label.VESSEL] = Label.LIVER
+    assert measured(hu, labels).lesions[0].surroundings.vessel_distance_mm is None
+
+
+def test_density_and_contrast():
+    findings = measured(*scan())
+    first, second = findings.lesions
+    assert (first.density.sd_hu, first.density.median_hu) == (0, 60)
+    assert (second.density.min_hu, second.density.max_hu, second.density.median_hu) == (40, 60, 50)
+    assert second.density.sd_hu == pytest.approx(10)
+    assert findings.contrast_hu(second) == pytest.approx(50 - 110)
+    assert findings.vessel_mean_hu == pytest.approx(180)
+
+
+def test_volume_range_and_sphere():
+    lesion = measured(*scan()).lesions[1]  # 2 x 2 voxels in one slice
+    low, high = lesion.volume_range_ml
+    assert low == pytest.approx(2 * 0.0005)
+    assert high == pytest.approx((4 + 4 + 8 + 8) / 2 * 0.0005)
+    assert lesion.equivalent_sphere_diameter_mm == pytest.approx((6 * 2.0 / math.pi) ** (1 / 3))
+    assert lesion.scale_range_ml is None
+
+
+def test_probabilities_are_those_of_each_lesion():
+    hu, labels = scan()
+    values = np.zeros(labels.shape, np.float32)
+    values[3:5, 10:14, 10:16], values[7, 20:22, 20:22] = 0.75, 0.5
+    extras = Extras(
+        probabilities=values[labels == Label.TUMOR],
+        scale_volumes_ml=np.array([[0.02, 0.001], [0.03, 0.002], [0.025, 0.003]]),
+        segments=np.where(np.arange(40) < 12, 8, 5)[None, None].repeat(12, 0).repeat(40, 1),
+    )
+    first, second = measured(hu, labels, extras=extras).lesions
+    assert (first.mean_probability, second.mean_probability) == (0.75, 0.5)
+    assert (first.scale_range_ml, second.scale_range_ml) == ((0.02, 0.03), (0.001, 0.003))
+    assert first.surroundings.couinaud_shares == (
+        (5, pytest.approx(2 / 3)),
+        (8, pytest.approx(1 / 3)),
+    )
+    assert second.surroundings.couinaud_shares == ((5, 1.0),)
+
+
+def test_whole_liver_facts():
+    findings = measured(*scan())
+    assert findings.liver_without_tumor_ml == pytest.approx((7200 - 52) * 0.0005)
+    assert findings.largest_diameter_mm == findings.lesions[0].longest_axis.length_mm
+    assert findings.candidate_targets == ()  # both are below 10 mm
+    assert (findings.count_longer_than(3), findings.count_longer_than(20)) == (1, 0)
+
+
+def test_candidate_targets_are_the_two_longest():
+    labels = np.ones((40, 120, 120), np.uint8)
+    labels[2:30, 2:30, 2:30] = Label.TUMOR  # most voxels, not the longest
+    labels[34, 5, 5:105] = Label.TUMOR
+    labels[37, 5, 5:95] = Label.TUMOR
+    labels[37, 50, 50:55] = Label.TUMOR
+    geometry = Geometry.from_spacing(labels.shape, spacing_mm=(1.0, 1.0, 1.0))
+    findings = measured(np.zeros(labels.shape, np.int16), labels, geometry)
+    assert [lesion.id for lesion in findings.candidate_targets] == [2, 3]
+    assert findings.count_longer_than(20) == 3
+
+
+@pytest.mark.parametrize(
+    ("length", "slice_mm", "flags"),
+    [
+        (8, 1.0, {"below_measurable"}),
+        (9, 1.0, {"below_measurable", "borderline"}),
+        (10, 1.0, {"borderline"}),
+        (15, 1.0, set()),
+        (15, 8.0, {"below_measurable"}),
+        (19, 1.0, {"borderline"}),
+        (30, 1.0, {"borderline"}),
+        (50, 1.0, {"borderline"}),
+        (53, 1.0, set()),
+    ],
+)
+def test_flags_of_a_lesion(length, slice_mm, flags):
+    labels = np.ones((5, 5, 60), np.uint8)
+    labels[2, 2, 2 : 2 + length] = Label.TUMOR
+    geometry = Geometry.from_spacing(labels.shape, spacing_mm=(slice_mm, 0.01, 1.0))
+    (lesion,) = measured(np.zeros(labels.shape, np.int16), labels, geometry).lesions
+    assert {str(flag) for flag in lesion.flags} == flags
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("end", [0, -1])
+def test_lesions_at_the_border_are_flagged(axis, end):
+    labels = np.ones((9, 9, 9), np.uint8)
+    place = [4, 4, 4]
+    place[axis] = end
+    labels[tuple(place)] = Label.TUMOR
+    (lesion,) = measured(np.zeros(labels.shape, np.int16), labels).lesions
+    assert LesionFlag.TOUCHES_BORDER in lesion.flags

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from livertumor_cli.arrays import BoolArray, DoubleArray
+from livertumor_cli.axial import AxialView
 from livertumor_cli.errors import EmptyMaskError
 from livertumor_cli.findings import Axis
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.axial import AxialView
 from livertumor_cli.measure.outline import (
     TIE_MM,
     Chord,

@@ -8,7 +8,7 @@ import numpy as np
 
 from livertumor_cli.arrays import BoolArray, HuArray
 from livertumor_cli.errors import EmptyMaskError
-from livertumor_cli.findings import Point
+from livertumor_cli.findings import Density, Point
 from livertumor_cli.geometry import Geometry
 
 
@@ -53,3 +53,21 @@ def mean_hu(hu: HuArray, mask: BoolArray) -> float:
     """
     values = hu[mask]
     return float(values.mean(dtype=np.float64)) if values.size else math.nan
+
+
+def density(hu: HuArray, mask: BoolArray) -> Density:
+    """Spread of the density over the set voxels; all NaN when there is none.
+
+    Args:
+        hu: Shape (z, y, x).
+        mask: Same shape.
+    """
+    values = hu[mask]
+    if not values.size:
+        return Density()
+    return Density(
+        sd_hu=float(values.std(dtype=np.float64)),
+        min_hu=float(values.min()),
+        max_hu=float(values.max()),
+        median_hu=float(np.median(values)),
+    )

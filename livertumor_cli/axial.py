@@ -60,8 +60,16 @@ class AxialView:
         Args:
             array: Shape of the stored grid (z, y, x).
         """
+        return np.ascontiguousarray(self.show(array))
+
+    def show(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
+        """The same without a copy: for the few slices that a picture needs.
+
+        Args:
+            array: Shape of the stored grid (z, y, x).
+        """
         steps = tuple(slice(None, None, -1 if flip else None) for flip in self.is_reversed)
-        return np.ascontiguousarray(array.transpose(self.axes)[steps])
+        return array.transpose(self.axes)[steps]
 
     def stored_slice(self, slice_index: int) -> int:
         """Index along the stored axial axis of a slice of the turned array.
@@ -72,6 +80,14 @@ class AxialView:
         if self.is_reversed[0]:
             return self.geometry.shape[0] - 1 - slice_index
         return slice_index
+
+    def shown_slice(self, slice_index: int) -> int:
+        """Slice of the turned array from an index along the stored axial axis.
+
+        Args:
+            slice_index: As `stored_slice` gives it.
+        """
+        return self.stored_slice(slice_index)  # a mirror is its own inverse
 
 
 def axial_axis(geometry: Geometry) -> int:
