@@ -19,6 +19,7 @@ from livertumor_cli.engine.open_engine import open_engine, resolve_device
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.inference.cascade import run_cascade
 from livertumor_cli.io.atomic import write_text
+from livertumor_cli.io.dicom_results import DicomObject, DicomPlan, plan_dicom, write_dicom
 from livertumor_cli.io.formats import read_volume, write_label_map
 from livertumor_cli.io.output_folder import OutputFolder
 from livertumor_cli.io.readback import verify_written
@@ -37,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 """Told (step, done, total); a total of 0 means that the end is not known."""
 
 RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", "report.json"}
-"""What `write_case` puts into the folder."""
+"""What `write_case` always puts into the folder; of DICOM scans `dicom_results.DICOM_FILES` too."""
 
 THICK_SLICE_MM = 5.0
 
@@ -55,6 +56,8 @@ class SegmentOptions:
         threads: CPU threads; the engine's choice where None.
         series: UID or number of the DICOM series to read; the best for a liver where empty.
         resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
+        dicom: DICOM objects to write; where None the usual ones of a DICOM scan, none of others.
+        seg_type: "binary" or "labelmap": how a DICOM SEG stores its segments.
     """
 
     recipe: str = DEFAULT_RECIPE
@@ -65,6 +68,8 @@ class SegmentOptions:
     threads: int | None = None
     series: str = ""
     resample_irregular: bool = False
+    dicom: tuple[DicomObject, ...] | None = None
+    seg_type: str = "binary"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,7 @@ class CaseResult:
         lesions: One number per lesion, same grid.
         findings: The measurements.
         record: How the result was made.
+        dicom: The DICOM objects to write with it.
     """
 
     volume: Volume
@@ -84,6 +90,7 @@ class CaseResult:
     lesions: LabelMap
     findings: CaseFindings
     record: RunRecord
+    dicom: DicomPlan = field(default_factory=DicomPlan)
 
     def report(self) -> dict[str, Any]:
         """The content of `report.json`."""
@@ -176,14 +183,18 @@ def segment_case(
     watch = StopWatch()
     progress("read", 0, 0)
     volume = read_volume(path, series=options.series, resample_irregular=options.resample_irregular)
+    # What cannot be written is refused now, not after minutes of work.
+    plan = plan_dicom(volume, objects=options.dicom, seg_type=options.seg_type)
     watch.lap("read")
     if networks is None:
         progress("open networks", 0, 0)
         networks = open_networks(options)
         watch.lap("open_networks")
-    return segment_volume(
+    result = segment_volume(
         volume, networks=networks, scales=options.scales, progress=progress, watch=watch
     )
+    flags = (*result.record.flags, plan.note) if plan.note else result.record.flags
+    return replace(result, dicom=plan, record=replace(result.record, flags=flags))
 
 
 def segment_volume(
@@ -258,6 +269,14 @@ def write_case(result: CaseResult, target: Path, *, overwrite: bool) -> dict[str
             verify_written(path, label_map)
         source = result.volume.source
         write_text(folder / "lesions.csv", lesions_csv(result.findings, source=source))
+        recipe = result.record.recipe
+        write_dicom(
+            folder,
+            result.dicom,
+            masks=(result.mask, result.lesions),
+            findings=result.findings,
+            recipe=f"{recipe.name} {recipe.version}",
+        )
         report = result.report()
         watch.lap("write")
         report["timings_s"]["write"] = round(watch.timings_s["write"], 3)

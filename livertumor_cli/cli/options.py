@@ -13,6 +13,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 DEVICES = ["auto", "cuda", "cpu"]
 ENGINES = ["auto", "onnxruntime", "openvino"]
 PRECISIONS = ["auto", "f32", "bf16", "fp16"]
+DICOM_OBJECTS = ["seg", "sr", "rtstruct"]
+SEG_TYPES = ["binary", "labelmap"]
 MOST_SCALES = 8
 SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
 
@@ -38,6 +40,24 @@ def parse_scales(
     return scales
 
 
+def parse_dicom(_ctx: click.Context, _param: click.Parameter, value: str) -> tuple[str, ...] | None:
+    """Read 'seg,sr': None for auto, nothing for none.
+
+    Raises:
+        click.BadParameter: If a part is no name of an object.
+    """
+    if value == "auto":
+        return None
+    if value == "none":
+        return ()
+    names = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+    if not set(names) <= set(DICOM_OBJECTS):
+        raise click.BadParameter(
+            f"give auto, none, or one or more of {', '.join(DICOM_OBJECTS)} with commas between"
+        )
+    return names
+
+
 def network_options(command: Command) -> Command:
     """Recipe, device, engine, precision, scales and threads."""
     for option in reversed(_NETWORK_OPTIONS):
@@ -48,6 +68,13 @@ def network_options(command: Command) -> Command:
 def scan_options(command: Command) -> Command:
     """Which DICOM series is read, and whether an irregular one is."""
     for option in reversed(_SCAN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def dicom_options(command: Command) -> Command:
+    """Which DICOM objects are written, and how."""
+    for option in reversed(_DICOM_OPTIONS):
         command = option(command)
     return command
 
@@ -126,4 +153,22 @@ _RESULT_OPTIONS = (
     click.option("--overwrite", is_flag=True, help="Replace an earlier result in that folder."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, nothing else."),
     click.option("--quiet", "-q", is_flag=True, help="No progress and no table."),
+)
+
+_DICOM_OPTIONS = (
+    click.option(
+        "--dicom",
+        callback=parse_dicom,
+        default="auto",
+        show_default=True,
+        metavar="LIST",
+        help="DICOM objects to write: seg, sr, rtstruct, or none; auto is seg,sr for a DICOM scan.",
+    ),
+    click.option(
+        "--seg-type",
+        type=click.Choice(SEG_TYPES),
+        default="binary",
+        show_default=True,
+        help="How a DICOM SEG stores its segments; labelmap is smaller, binary opens in more.",
+    ),
 )

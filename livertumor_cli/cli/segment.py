@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from livertumor_cli.cli.options import network_options, result_options, scan_options
+from livertumor_cli.cli.options import (
+    dicom_options,
+    network_options,
+    result_options,
+    scan_options,
+)
 
 if TYPE_CHECKING:
     from livertumor_cli.pipeline import SegmentOptions
@@ -20,6 +24,7 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img",
 @click.argument("scan", type=click.Path(path_type=Path))
 @result_options
 @scan_options
+@dicom_options
 @network_options
 def segment(
     scan: Path,
@@ -27,9 +32,7 @@ def segment(
     overwrite: bool,
     as_json: bool,
     quiet: bool,
-    series: str,
-    resample_irregular: bool,
-    **network: Any,
+    **options: Any,
 ) -> None:
     """Segment liver, tumors and intrahepatic vessels in SCAN and measure them.
 
@@ -44,9 +47,7 @@ def segment(
         target=target,
         overwrite=overwrite,
         quiet=quiet or as_json,
-        options=replace(
-            segment_options(**network), series=series, resample_irregular=resample_irregular
-        ),
+        options=segment_options(**options),
     )
     show_result(report, target=target, as_json=as_json, quiet=quiet)
 
@@ -59,9 +60,14 @@ def segment_options(
     precision: str,
     scales: tuple[float, ...] | None,
     threads: int | None,
+    series: str = "",
+    resample_irregular: bool = False,
+    dicom: tuple[str, ...] | None = None,
+    seg_type: str = "binary",
 ) -> SegmentOptions:
     """The command line's words as the pipeline's options."""
     from livertumor_cli.engine.engine import Device, EngineKind
+    from livertumor_cli.io.dicom_results import DicomObject
     from livertumor_cli.pipeline import SegmentOptions
     from livertumor_cli.recipes.store import DEFAULT_RECIPE
 
@@ -72,6 +78,10 @@ def segment_options(
         precision=precision,
         scales=scales,
         threads=threads,
+        series=series,
+        resample_irregular=resample_irregular,
+        dicom=None if dicom is None else tuple(DicomObject(name) for name in dicom),
+        seg_type=seg_type,
     )
 
 

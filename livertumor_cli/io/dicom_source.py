@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import config, dcmread
+from pydicom import config
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException
 from pydicom.uid import CTImageStorage
 from pydicom.valuerep import validate_value
 
@@ -24,6 +23,7 @@ from livertumor_cli.arrays import DoubleArray
 from livertumor_cli.errors import ConfigError, InputError, Reason
 from livertumor_cli.geometry import POSITION_TOLERANCE_MM, Geometry
 from livertumor_cli.io.archive import extracted, is_zip
+from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
 from livertumor_cli.io.dicom_header import Plane
 from livertumor_cli.io.dicom_scan import find_files, scan
 from livertumor_cli.volume import Source
@@ -33,18 +33,6 @@ SAME_PLACE_MM = 0.25
 mask is this near to a source plane, they are these planes."""
 
 _SAME_COSINE = 1e-3
-
-_UNDECODABLE = (
-    AttributeError,
-    BytesLengthException,
-    LookupError,
-    NotImplementedError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What pydicom raises for a value that breaks the standard, or that is not there."""
 
 _REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 
@@ -168,14 +156,15 @@ def read_source(source: Source, geometry: Geometry) -> SourceSeries:
 
 
 def _read_headers(source: Source) -> tuple[list[Plane], Dataset]:
-    """The planes of the series, and everything but the pixels of its first file."""
+    """The planes of the series, and what its first file says of patient and study."""
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         zipped = source.path.is_file() and is_zip(source.path)
         place = stack.enter_context(extracted(source.path)) if zipped else source.path
         planes = _planes_of(source, place)
-        return planes, dcmread(planes[0].path, stop_before_pixels=True)
+        names = [*_REQUIRED, *_MAY_BE_EMPTY, *_OPTIONAL, "SOPClassUID", "NumberOfFrames"]
+        return planes, read_dataset(planes[0].path, tags=names)
 
 
 def _planes_of(source: Source, place: Path) -> list[Plane]:
@@ -222,7 +211,7 @@ def _copied(source: Dataset) -> Dataset:
         try:
             element = deepcopy(source[name])
             is_valid = _is_valid(element)
-        except _UNDECODABLE:
+        except MALFORMED:
             is_valid = False
         if is_valid:
             header.add(element)
