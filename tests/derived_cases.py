@@ -93,6 +93,19 @@ def make_case(
     if resample is not None:
         volume = replace(volume, geometry=resample(volume.geometry))
     labels = some_labels() if labels is None else labels
+    return write_case(folder, slices, volume, labels, objects=objects, seg_type=seg_type)
+
+
+def write_case(
+    folder: Path,
+    slices: list[Dataset],
+    volume: Volume,
+    labels: np.ndarray,
+    *,
+    objects: tuple[DicomObject, ...] | None,
+    seg_type: str,
+) -> Case:
+    """Write the DICOM results of labels on a volume."""
     lesions = number_lesions(labels == 2)
     findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry)
     write_dicom(

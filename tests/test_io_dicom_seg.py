@@ -6,18 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from derived_cases import (
+    ALL,
     ROTATIONS,
     code,
+    grid,
     make_case,
     seg_in_patient,
     seg_planes,
     some_labels,
+    write_case,
 )
 from pydicom.dataset import Dataset
+from scans import body_hu, datasets
 
+from livertumor_cli.errors import OutputError
 from livertumor_cli.geometry import Geometry
+from livertumor_cli.io.dicom_ct import write_datasets
+from livertumor_cli.io.dicom_readback import verify_segmentation
 from livertumor_cli.io.dicom_results import DicomObject
+from livertumor_cli.io.formats import read_volume
+from livertumor_cli.volume import Volume
 
 SEG = (DicomObject.SEG,)
 
@@ -37,6 +47,13 @@ def test_every_voxel_comes_back_in_its_place(tmp_path: Path, rotation: str, seg_
     case = make_case(tmp_path, rotation, objects=SEG, seg_type=seg_type)
     found = seg_in_patient(case.read("seg"), case.volume.geometry)
     assert np.array_equal(found, expected_numbers(case.labels, case.lesions))
+
+
+def test_itk_reads_the_same_pixels(tmp_path: Path) -> None:
+    """GDCM, which knows nothing of positions in segmentations, unpacks the same frames."""
+    seg = make_case(tmp_path, objects=SEG).read("seg")
+    stored = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "segmentation.dcm"))) > 0
+    assert np.array_equal(stored, [pixels > 0 for _, _, pixels, _ in seg_planes(seg)])
 
 
 @pytest.mark.parametrize("rotation", ["axial", "feet_first"])
@@ -128,6 +145,60 @@ def test_a_resampled_mask_keeps_its_place_and_claims_no_source_pixels(tmp_path: 
     assert np.array_equal(found, expected_numbers(case.labels, case.lesions))
     for _, _, _, source in seg_planes(seg):
         assert source.SpatialLocationsPreserved == "NO"
+
+
+def tilted(slices: list[Dataset]) -> None:
+    """A gantry tilt of 11 degrees: each slice is shifted along its rows."""
+    for number, one in enumerate(slices):
+        x, y, z = one.ImagePositionPatient
+        one.ImagePositionPatient = [x, round(float(y) + 0.5 * number, 4), z]
+
+
+@pytest.mark.parametrize("seg_type", ["binary", "labelmap"])
+def test_a_tilted_series_that_was_resampled(tmp_path: Path, seg_type: str) -> None:
+    slices = datasets(Volume(body_hu((9, 22, 26)), grid()))
+    tilted(slices)
+    write_datasets(tmp_path / "series", slices)
+    volume = read_volume(tmp_path / "series", resample_irregular=True)
+    labels = np.zeros(volume.geometry.shape, dtype=np.uint8)
+    labels[1:7, 4:16, 5:20] = 1
+    labels[2:4, 6:9, 8:11] = 2
+    case = write_case(tmp_path, slices, volume, labels, objects=ALL, seg_type=seg_type)
+    found = seg_in_patient(case.read("seg"), volume.geometry)
+    assert np.array_equal(found, labels)
+    uids = {one.SOPInstanceUID for one in slices}
+    for _, _, _, source in seg_planes(case.read("seg")):
+        assert source.ReferencedSOPInstanceUID in uids
+
+
+@pytest.mark.parametrize("seg_type", ["binary", "labelmap"])
+@pytest.mark.parametrize("fault", ["moved", "lost", "flipped", "turned", "cut"])
+@pytest.mark.filterwarnings("default::UserWarning:pydicom")
+def test_a_file_that_reads_back_differently_is_removed(
+    tmp_path: Path, fault: str, seg_type: str
+) -> None:
+    case = make_case(tmp_path, objects=SEG, seg_type=seg_type)
+    path = tmp_path / "segmentation.dcm"
+    numbers = expected_numbers(case.labels, case.lesions).astype(np.uint16)
+    verify_segmentation(path, numbers, case.volume.geometry)
+    seg = case.read("seg")
+    frames = seg.PerFrameFunctionalGroupsSequence
+    if fault == "moved":
+        place = frames[0].PlanePositionSequence[0]
+        place.ImagePositionPatient[0] += 1.0
+    elif fault == "lost":
+        numbers[0, 0, 0] = 1
+    elif fault == "flipped":
+        numbers = numbers[:, :, ::-1].copy()
+    elif fault == "turned":
+        orientation = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+        orientation.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
+    seg.save_as(path)
+    if fault == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(OutputError, match="did not read back as written"):
+        verify_segmentation(path, numbers, case.volume.geometry)
+    assert not path.exists()
 
 
 def test_frames_of_an_enhanced_ct_are_named(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def write_dicom(
         recipe: Name and version of what made them.
 
     Raises:
-        OutputError: If a file cannot be written.
+        OutputError: If a file cannot be written, or the SEG does not read back as written.
     """
     if plan.series is None:
         return
@@ -115,10 +115,14 @@ def write_dicom(
     case = DerivedCase(plan.series, *masks, findings, algorithm)
     if DicomObject.SEG in plan.objects:
         # highdicom takes its time to import, and most of the program never needs it.
-        from livertumor_cli.io.dicom_seg import SegmentationType, build_segmentation
+        from livertumor_cli.io import dicom_seg
+        from livertumor_cli.io.dicom_readback import verify_segmentation
 
-        segmentation = build_segmentation(case, kind=SegmentationType(plan.seg_type))
-        write_dataset(folder / DICOM_FILES[DicomObject.SEG], segmentation)
+        kind = dicom_seg.SegmentationType(plan.seg_type)
+        segmentation = dicom_seg.build_segmentation(case, kind=kind)
+        path = folder / DICOM_FILES[DicomObject.SEG]
+        write_dataset(path, segmentation)
+        verify_segmentation(path, dicom_seg.segment_numbers(case), case.mask.geometry)
         if DicomObject.SR in plan.objects:
             from livertumor_cli.io.dicom_sr import build_measurements
 

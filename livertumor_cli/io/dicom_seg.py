@@ -112,7 +112,7 @@ def build_segmentation(
         stand_ins = _stand_ins(case)
         dataset = Segmentation(
             source_images=stand_ins,
-            pixel_array=_segment_numbers(case, segments),
+            pixel_array=segment_numbers(case),
             segmentation_type=kind.name,
             segment_descriptions=[_description(one, case.algorithm) for one in segments],
             series_instance_uid=new_uid(),
@@ -133,11 +133,15 @@ def build_segmentation(
     return dataset
 
 
-def _segment_numbers(case: DerivedCase, segments: tuple[Segment, ...]) -> InstanceArray:
-    """Segment number of every voxel, shape (z, y, x), z along the source images."""
+def segment_numbers(case: DerivedCase) -> InstanceArray:
+    """Segment number of every voxel, shape (z, y, x), z along the source images.
+
+    Args:
+        case: The segmented scan.
+    """
     by_label = np.zeros(len(Label), dtype=np.uint16)
     by_lesion = np.zeros(len(case.findings.lesions) + 1, dtype=np.uint16)
-    for segment in segments:
+    for segment in list_segments(case):
         if segment.lesion:
             by_lesion[segment.lesion] = segment.number
         else:
