@@ -35,6 +35,7 @@ _BROKEN = (
     lzma.LZMAError,
     struct.error,
     EOFError,
+    LookupError,
     NotImplementedError,
     OverflowError,
     RuntimeError,

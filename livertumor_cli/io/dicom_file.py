@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import zlib
@@ -87,7 +88,8 @@ def read_dataset(path: Path, *, tags: Sequence[str] = ()) -> Dataset:
         tags: Only these attributes, and no pixels; everything if empty.
 
     Raises:
-        PixelError: unreadable, if it has no file header and is no plausible image.
+        PixelError: unreadable, if it has no file header and is no plausible image; truncated, if
+            it ends within its header, which pydicom does not tell.
         InputError: too_large, if it is a deflated file that grows beyond any scan.
         MALFORMED: What pydicom makes of a broken file.
     """
@@ -95,6 +97,12 @@ def read_dataset(path: Path, *, tags: Sequence[str] = ()) -> Dataset:
         dataset = dcmread(
             stream, stop_before_pixels=bool(tags), specific_tags=list(tags) or None, force=True
         )
+        if tags and stream.ended_early:
+            raise PixelError(
+                f"{path.name} ends within its header.",
+                reason=Reason.TRUNCATED,
+                hint="Copy or export the series again.",
+            )
     if not dataset.preamble and not _is_plausible(dataset):
         raise PixelError(
             f"{path.name} is a DICOM data set without its file header.",
@@ -121,16 +129,38 @@ def _is_plausible(dataset: Dataset) -> bool:
 
 
 class _Guarded(io.BufferedReader):
-    """A file in which a deflated data set is measured before pydicom inflates it.
+    """A file that notices where its content is not what its header promises.
 
-    pydicom reads to the end of a file in one step only to inflate it; all other reads have a size.
+    pydicom reads to the end of a file in one step only to inflate a deflated data set, which is
+    measured before; all other reads have a size.
+
+    Attributes:
+        ended_early: Whether the last read, or any skip, would have needed more bytes.
     """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._size = os.fstat(raw.fileno()).st_size
+        self._skipped_beyond = False
+        self._was_short = False
+
+    @property
+    def ended_early(self) -> bool:
+        return self._skipped_beyond or self._was_short
 
     def read(self, size: int | None = -1, /) -> bytes:
         content = super().read(size)
         if size is None or size < 0:
             _require_inflatable(content)
+        elif content:
+            self._was_short = len(content) < size
         return content
+
+    def seek(self, target: int, whence: int = os.SEEK_SET, /) -> int:
+        place = super().seek(target, whence)
+        self._skipped_beyond = self._skipped_beyond or place > self._size
+        self._was_short = False
+        return place
 
 
 def _require_inflatable(content: bytes) -> None:

@@ -156,6 +156,12 @@ def _common_spacing(planes: Sequence[Plane]) -> DoubleArray:
             hint=_EXPORT_AGAIN,
         )
     spacings = np.array([plane.spacing_mm for plane in planes], dtype=np.float64)
+    if not (spacings > 0).all():
+        raise GeometryError(
+            "A slice states a pixel spacing that is not positive.",
+            reason=Reason.NO_SPACING,
+            hint=_EXPORT_AGAIN,
+        )
     if not np.allclose(spacings, spacings[0], rtol=_SAME_SPACING, atol=0.0):
         raise GeometryError(
             "The slices of the series differ in pixel spacing.",

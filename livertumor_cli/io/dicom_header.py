@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from pydicom.dataset import Dataset
 
 from livertumor_cli.errors import PixelError, Reason
+from livertumor_cli.io.checks import require_size
 from livertumor_cli.io.dicom_fault import fault_of, image_words, modality_of, sop_class_of
 from livertumor_cli.io.dicom_file import MALFORMED, is_dicom, read_dataset
 from livertumor_cli.io.dicom_phase import About
@@ -29,6 +30,9 @@ _MAYBE_LOSSY = {"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"}
 """JPEG 2000: lossless too, if the header says that nothing was lost."""
 
 _MAX_FRAMES = 65536
+_MAX_THICKNESS_MM = 100.0
+
+_FAULTS_OF_FILES = {Reason.NOT_CT, Reason.SECONDARY_CAPTURE, Reason.COLOUR, Reason.NO_PIXELS}
 
 _TAGS = (
     "SOPClassUID",
@@ -135,6 +139,8 @@ def read_planes(path: Path) -> list[Plane]:
         dataset = read_dataset(path, tags=_TAGS)
         if sop_class_of(dataset) == _MEDIA_DIRECTORY:
             return []  # a DICOMDIR lists images and holds none
+        if not dataset.get("SOPClassUID") and not dataset.get("Modality"):
+            raise ValueError("nothing says what kind of object it is")
         return list(_planes(dataset, path))
     except MALFORMED as error:
         raise PixelError(
@@ -148,13 +154,18 @@ def _planes(dataset: Dataset, path: Path) -> Iterator[Plane]:
     frames = dataset.get("PerFrameFunctionalGroupsSequence")
     shared = _groups((dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0])
     count = int(dataset.get("NumberOfFrames") or 1)
-    if count > _MAX_FRAMES:
-        raise ValueError("more frames than any scan has")
+    if count < 1 or count > _MAX_FRAMES:
+        raise ValueError("not a number of frames that any scan has")
     if frames and len(frames) != count:
         raise ValueError("number of frames and functional groups differ")
     for frame in range(count):
         own = shared | _groups(frames[frame]) if frames else shared
-        yield _plane(dataset, own, path=path, frame=frame)
+        plane = _plane(dataset, own, path=path, frame=frame)
+        yield plane
+        if plane.fault in _FAULTS_OF_FILES:
+            return  # one image stands for all frames of what is no CT
+        if frame == 0 and plane.fault is None:
+            require_size((count, *plane.size))
 
 
 def _groups(functional: Dataset) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def _plane(dataset: Dataset, own: dict[str, Any], *, path: Path, frame: int) -> 
         position_mm=_vector(value("ImagePositionPatient"), 3),
         orientation=_vector(value("ImageOrientationPatient"), 6),
         spacing_mm=_vector(value("PixelSpacing"), 2),
-        thickness_mm=_number(value("SliceThickness")) or 0.0,
+        thickness_mm=_thickness(value("SliceThickness")),
         slope=1.0 if slope in (None, "") else float(slope),
         intercept=0.0 if intercept in (None, "") else float(intercept),
         is_rescaled=slope not in (None, "") or intercept not in (None, ""),
@@ -200,6 +211,12 @@ def _vector(values: Any, count: int) -> Vector | None:
         return None
     numbers = tuple(float(number) for number in values)
     return numbers if len(numbers) == count else None
+
+
+def _thickness(value: Any) -> float:
+    """Slice thickness in mm; what no slice can have counts as not stated."""
+    number = _number(value) or 0.0
+    return number if 0.0 < number <= _MAX_THICKNESS_MM else 0.0
 
 
 def _is_lossy(dataset: Dataset) -> bool:

@@ -75,6 +75,7 @@ class PixelReader:
                     reason=Reason.NO_PIXELS,
                     hint="Export the images, not only their headers.",
                 )
+            _complete(self._dataset)
             stored = _stored(self._dataset, frame=plane.frame)
             padding = _padding(self._dataset, dtype=stored.dtype)
         except MALFORMED as error:
@@ -86,6 +87,13 @@ class PixelReader:
                 reason=Reason.UNREADABLE,
             )
         return stored, padding
+
+
+def _complete(dataset: Dataset) -> None:
+    """State what is not stated and can only be one thing in a CT."""
+    for name, value in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2")):
+        if not dataset.get(name):
+            setattr(dataset, name, value)
 
 
 def _padding(dataset: Dataset, *, dtype: np.dtype[Any]) -> tuple[int, ...]:

@@ -16,6 +16,9 @@ from livertumor_cli.io.dicom_header import Plane, read_planes
 MAX_FILES = 50_000
 """More files than the largest study has: somebody gave the root of a disk."""
 
+MAX_PLANES = 200_000
+"""A multi-frame file is one file and many planes."""
+
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 
 
@@ -131,6 +134,9 @@ def survey(files: Iterable[Path]) -> Survey:
 
     Args:
         files: Any files.
+
+    Raises:
+        InputError: too_large for more images than any study has.
     """
     planes: list[Plane] = []
     others: list[Path] = []
@@ -146,6 +152,12 @@ def survey(files: Iterable[Path]) -> Survey:
             planes += found
             if not found:
                 others.append(file)
+            if len(planes) > MAX_PLANES:
+                raise InputError(
+                    f"There are more than {MAX_PLANES} images.",
+                    reason=Reason.TOO_LARGE,
+                    hint="Give the folder of one study.",
+                )
     return Survey(tuple(planes), tuple(others), tuple(damaged))
 
 
