@@ -48,13 +48,19 @@ def test_derived_objects_have_no_error(tmp_path: Path, rotation: str) -> None:
         assert errors(tmp_path / f"{name}.dcm") == []
 
 
-@pytest.mark.parametrize("kind", ["anonymous", "enhanced", "resampled"])
+UNUSUAL = {
+    "anonymous": {"PatientName": None, "PatientID": None, "PatientIdentityRemoved": "YES"},
+    "empty": {"SpecificCharacterSet": "", "PatientAge": "", "StudyDescription": ""},
+}
+
+
+@pytest.mark.parametrize("kind", ["anonymous", "empty", "enhanced", "resampled"])
 def test_objects_of_unusual_sources_have_no_error(tmp_path: Path, kind: str) -> None:
     make_case(
         tmp_path,
         change=to_enhanced if kind == "enhanced" else None,
         resample=halved if kind == "resampled" else None,
-        **{"PatientName": None, "PatientID": None} if kind == "anonymous" else IDENTITY,
+        **UNUSUAL.get(kind, IDENTITY),
     )
     for name in ("segmentation", "measurements", "structures"):
         assert errors(tmp_path / f"{name}.dcm") == []

@@ -100,6 +100,14 @@ def test_values_that_break_the_standard_stop_nothing(tmp_path: Path) -> None:
         assert "PatientAge" not in derived
 
 
+def test_a_forgotten_method_of_deidentification_is_said_to_be_unknown(tmp_path: Path) -> None:
+    case = make_case(tmp_path, PatientIdentityRemoved="YES", DeidentificationMethod="")
+    for kind in KINDS:
+        derived = case.read(kind)
+        assert derived.PatientIdentityRemoved == "YES"
+        assert derived.DeidentificationMethod == "not stated by the source"
+
+
 @pytest.mark.parametrize("name", ["PatientName", "PatientID", "StudyDate", "PatientSex"])
 def test_absent_attributes_become_empty_ones(tmp_path: Path, name: str) -> None:
     def remove(slices: list[Dataset]) -> None:

@@ -213,12 +213,17 @@ def _copied(source: Dataset) -> Dataset:
             is_valid = _is_valid(element)
         except MALFORMED:
             is_valid = False
-        if is_valid:
+        if is_valid and not (element.is_empty and name in _OPTIONAL):
             header.add(element)
         elif name in _MAY_BE_EMPTY:
             setattr(header, name, None)
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = None
+    if header.get("PatientIdentityRemoved") == "YES" and not (
+        "DeidentificationMethod" in header or "DeidentificationMethodCodeSequence" in header
+    ):
+        # Required beside it, and often forgotten.
+        header.DeidentificationMethod = "not stated by the source"
     return header
 
 
