@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from livertumor_cli.anatomy import Label
-from livertumor_cli.arrays import LabelArray
 from livertumor_cli.engine.contract import ModelContract
 from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest, Precision
 from livertumor_cli.engine.open_engine import open_engine, resolve_device
@@ -23,8 +22,9 @@ from livertumor_cli.io.dicom_results import DicomObject, DicomPlan, plan_dicom, 
 from livertumor_cli.io.formats import read_volume, write_label_map
 from livertumor_cli.io.output_folder import OutputFolder
 from livertumor_cli.io.readback import verify_written
-from livertumor_cli.measure.case import measure_case
+from livertumor_cli.measure.case import Extras, measure_case
 from livertumor_cli.measure.components import number_lesions
+from livertumor_cli.measure.quality import quality_flags
 from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.recipes.store import DEFAULT_RECIPE, find_recipe, verify_stage
@@ -39,8 +39,6 @@ Progress = Callable[[str, int, int], None]
 
 RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", "report.json"}
 """What `write_case` always puts into the folder; of DICOM scans `dicom_results.DICOM_FILES` too."""
-
-THICK_SLICE_MM = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,13 +216,16 @@ def segment_volume(
     labels = segmentation.labels
     progress("measure", 0, 0)
     lesions = number_lesions(labels == Label.TUMOR)
-    findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry)
+    extras = Extras(probabilities=segmentation.tumor_probabilities)
+    findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry, extras=extras)
     watch.lap("measure")
+    record = networks.describe(scales)
+    quality = quality_flags(findings, labels, geometry=volume.geometry, precision=record.precision)
     record = replace(
-        networks.describe(scales),
+        record,
         timings_s=watch.timings_s,
         peak_memory_mb=peak_memory_mb(),
-        flags=(*_scan_flags(volume, labels), *segmentation.flags),
+        flags=(*volume.source.notes, *quality, *segmentation.flags),
     )
     return CaseResult(
         volume=volume,
@@ -233,18 +234,6 @@ def segment_volume(
         findings=findings,
         record=record,
     )
-
-
-def _scan_flags(volume: Volume, labels: LabelArray) -> tuple[str, ...]:
-    """What a reader must know about scan and liver before trusting the numbers."""
-    flags = list(volume.source.notes)
-    thickest_mm = max(volume.geometry.spacing_mm)
-    if thickest_mm > THICK_SLICE_MM:
-        flags.append(f"Slices lie {thickest_mm:.1f} mm apart: small lesions can be missed.")
-    faces = [labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)]
-    if any((face > 0).any() for face in faces):
-        flags.append("The liver reaches the border of the scan: volumes are lower bounds.")
-    return tuple(flags)
 
 
 def write_case(result: CaseResult, target: Path, *, overwrite: bool) -> dict[str, Any]:

@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from livertumor_cli.findings import Axis, CaseFindings, Lesion
+from livertumor_cli.findings import (
+    Axis,
+    CaseFindings,
+    Density,
+    Lesion,
+    LesionFlag,
+    Surroundings,
+)
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
 from livertumor_cli.volume import Source
@@ -39,6 +46,11 @@ def lesion(number=1, slice_index=3):
         max_3d_diameter_mm=20.0,
         centroid_lps_mm=(5.0, 5.0, 5.0),
         mean_hu=61.26,
+        volume_range_ml=(1.1, 1.4),
+        density=Density(12.0, 20.0, 100.0, 60.0),
+        surroundings=Surroundings(12.345, None, 0.0, ((8, 0.75), (5, 0.25))),
+        mean_probability=0.876,
+        flags=(LesionFlag.TOUCHES_BORDER, LesionFlag.BORDERLINE),
     )
 
 

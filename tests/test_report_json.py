@@ -26,7 +26,10 @@ LESION_KEYS = {
     "perpendicular_axis_lps_mm",
     "max_3d_diameter_mm",
     "centroid_lps_mm",
-    "mean_hu",
+    *("mean_hu", "sd_hu", "min_hu", "max_hu", "median_hu", "contrast_to_liver_hu"),
+    *("volume_range_ml", "volume_range_scales_ml", "equivalent_sphere_diameter_mm"),
+    *("capsule_distance_mm", "vessel_distance_mm", "vessel_contact_mm2"),
+    *("couinaud_shares", "mean_probability", "flags"),
 }
 KEYS = {
     "schema_version",
@@ -74,13 +77,26 @@ def test_report_is_valid(validator, findings, source):
 
 def test_values_are_rounded_and_in_their_places():
     report = report_of()
-    assert report["liver"] == {"volume_ml": 1500.123, "mean_hu": 110.0}
-    assert report["tumor"] == {"volume_ml": 15.0, "burden_percent": 1.0, "count": 1}
-    assert report["vessel"] == {"volume_ml": 20.0}
+    liver = {"volume_ml": 1500.123, "without_tumor_ml": 1485.123, "mean_hu": 110.0}
+    assert report["liver"] == liver
+    assert report["tumor"] == {
+        **{"volume_ml": 15.0, "burden_percent": 1.0, "count": 1, "largest_diameter_mm": 14.14},
+        **{f"count_over_{limit}_mm": 0 for limit in (20, 30, 50)},
+        **{"candidate_target_ids": [1], "candidate_target_sum_mm": 14.14},
+    }
+    assert report["vessel"] == {"volume_ml": 20.0, "mean_hu": None}
     (entry,) = report["lesions"]
     assert entry["volume_ml"] == 1.235
     assert entry["longest_axial_diameter_mm"] == 14.14
     assert entry["mean_hu"] == 61.3
+    assert entry["contrast_to_liver_hu"] == -48.8
+    assert entry["volume_range_ml"] == [1.1, 1.4]
+    assert entry["volume_range_scales_ml"] is None
+    assert entry["equivalent_sphere_diameter_mm"] == 13.31
+    assert (entry["capsule_distance_mm"], entry["vessel_distance_mm"]) == (12.35, None)
+    assert entry["couinaud_shares"] == {"8": 0.75, "5": 0.25}
+    assert entry["mean_probability"] == 0.876
+    assert entry["flags"] == ["touches_border", "borderline"]
     assert entry["longest_axis_lps_mm"] == [[0, 0, 5], [10, 10, 5]]
     assert report["input"]["shape_zyx"] == [5, 8, 9]
     assert report["input"]["spacing_mm"] == [2.5, 0.7, 0.7]

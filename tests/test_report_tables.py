@@ -41,6 +41,10 @@ def test_csv_has_one_row_per_lesion():
     assert first["longest_end_2_x_lps_mm"] == "10.0"
     assert first["perpendicular_end_1_y_lps_mm"] == "0.0"
     assert first["centroid_z_lps_mm"] == "5.0"
+    assert (first["volume_range_low_ml"], first["volume_range_high_ml"]) == ("1.1", "1.4")
+    assert first["volume_range_scales_low_ml"] == ""
+    assert first["flags"] == "touches_border borderline"
+    assert first["couinaud_shares"] == "8:0.75 5:0.25"
 
 
 def test_csv_without_lesions_is_the_header():
@@ -55,15 +59,20 @@ def test_csv_leaves_what_does_not_exist_empty():
 
 
 def test_csv_columns_carry_their_unit():
-    units = ("_ml", "_mm", "_hu", "_index", "_uid")
-    assert all(name == "id" or name.endswith(units) for name in CSV_COLUMNS)
+    units = ("_ml", "_mm", "_mm2", "_hu", "_index", "_uid")
+    without = {"id", "couinaud_shares", "mean_probability", "flags"}
+    assert all(name in without or name.endswith(units) for name in CSV_COLUMNS)
 
 
 def test_terminal_rows():
     (row,) = lesion_rows(report_of(FINDINGS))
-    assert row == ("1", "1.24", "14.1", "7.0", "20.0", "3", "61")
+    assert row == ("1", "1.24", "14.1", "7.0", "20.0", "12.3", "-", "3", "61", "eb")
     assert len(row) == len(TERMINAL_COLUMNS)
-    assert dict(summary_rows(report_of(FINDINGS)))["Tumor burden"] == "1.0 %"
+    summary = dict(summary_rows(report_of(FINDINGS)))
+    assert summary["Tumor burden"] == "1.0 %"
+    assert summary["Candidate targets (lesions 1), sum"] == "14.1 mm"
+    assert summary["Lesions longer than 2 / 3 / 5 cm"] == "0 / 0 / 0"
+    assert "Longest diameter" not in dict(summary_rows(report_of(NONE)))
 
 
 def test_terminal_rows_show_what_does_not_exist():
@@ -84,7 +93,7 @@ def test_printed_table_fits_80_columns(findings, capsys, monkeypatch):
     assert "[0.5, 1.0]" in output.out
     assert "Research use only, not a medical device." in output.out
     assert "…" not in output.out
-    found = [line for line in lines if line.strip().endswith("61")]
+    found = [line for line in lines if line.strip().endswith("61     eb")]
     assert len(found) == min(len(findings.lesions), MOST_LESIONS)
     assert ("smaller lesions are in lesions.csv" in output.out) == (findings is MANY)
     assert ("No tumor was found." in output.out) == (not findings.lesions)

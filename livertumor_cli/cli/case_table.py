@@ -21,7 +21,12 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from livertumor_cli.report.tables import TERMINAL_COLUMNS, lesion_rows, summary_rows
+    from livertumor_cli.report.tables import (
+        TERMINAL_COLUMNS,
+        TERMINAL_LEGEND,
+        lesion_rows,
+        summary_rows,
+    )
 
     console = stdout_console()
     summary = Table.grid(padding=(0, 2))
@@ -32,12 +37,15 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     console.print(summary)
     rows = lesion_rows(report)
     if rows:
-        lesions = Table(box=box.SIMPLE_HEAD)
+        lesions = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for title in TERMINAL_COLUMNS:
             lesions.add_column(title, justify="right", no_wrap=True)
         for row in rows[:MOST_LESIONS]:
             lesions.add_row(*row)
         console.print(lesions)
+        for line in TERMINAL_LEGEND:
+            console.print(line)
+        console.print()
     else:
         console.print("\nNo tumor was found.\n")
     if len(rows) > MOST_LESIONS:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from livertumor_cli.arrays import BoolArray, HuArray, LabelArray
+from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.decide import Tidied, box_of, liver_region, tidy
-from livertumor_cli.inference.native import labels_on_scan
+from livertumor_cli.inference.native import labels_on_scan, tumor_probabilities
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import (
     box_holding,
@@ -41,10 +41,12 @@ class Segmentation:
     Attributes:
         labels: `anatomy.Label` values, shape of the scan.
         flags: Sentences the reader of the result must see.
+        tumor_probabilities: Of every tumor voxel, in the order of `labels == Label.TUMOR`.
     """
 
     labels: LabelArray
     flags: tuple[str, ...]
+    tumor_probabilities: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,9 @@ def run_cascade(
     watch.lap("segment_lesions")
     tidied = _tidy_or_refuse(prediction, lesion)
     labels = labels_on_scan(tidied, stage=lesion, scan=volume.geometry)
+    probabilities = tumor_probabilities(tidied.prediction, labels, scan=volume.geometry)
     watch.lap("back_to_scan")
-    return Segmentation(labels, tidied.flags)
+    return Segmentation(labels, tidied.flags, probabilities)
 
 
 def _find_liver(

@@ -12,6 +12,7 @@ from livertumor_cli.anatomy import CLASS_NAMES, Label
 from livertumor_cli.arrays import FloatArray, LabelArray
 from livertumor_cli.geometry import Box, Geometry
 from livertumor_cli.inference.decide import Tidied, box_of, liver_threshold
+from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import box_holding, interpolate, to_image, to_patient_axes
 from livertumor_cli.recipes.recipe import Stage
 
@@ -43,6 +44,37 @@ def labels_on_scan(tidied: Tidied, *, stage: Stage, scan: Geometry) -> LabelArra
         parts = [interpolate(image, grid, outside=0.0) for image in maps]
         oriented[slab] = _choose(parts, prediction.structures, stage=stage)
     return labels
+
+
+def tumor_probabilities(
+    prediction: Prediction, labels: LabelArray, *, scan: Geometry
+) -> FloatArray | None:
+    """Tumor probability of every tumor voxel of the scan, in the order of `labels == TUMOR`.
+
+    Args:
+        prediction: Of the stage that knows the tumor.
+        labels: From `labels_on_scan`.
+        scan: The scan's own grid.
+
+    Returns:
+        Shape (tumor voxels,), or None if the stage knows no tumor.
+    """
+    if "tumor" not in prediction.structures:
+        return None
+    tumor = np.asarray(labels == Label.TUMOR)
+    if not tumor.any():
+        return np.zeros(0, dtype=np.float32)
+    # Only the box that holds all tumors is interpolated again, and only this one map.
+    box = box_of(tumor)
+    values = np.zeros(tumor[box].shape, dtype=np.float32)
+    oriented, geometry = to_patient_axes(values, scan.cropped(box))
+    channel = 1 + prediction.structures.index("tumor")
+    image = to_image(prediction.probabilities[channel], prediction.geometry)
+    depth, height, width = geometry.shape
+    for slab in _slabs((slice(0, depth), slice(0, height), slice(0, width))):
+        oriented[slab] = interpolate(image, geometry.cropped(slab), outside=0.0)
+    found: FloatArray = values[tumor[box]]
+    return found
 
 
 def _choose(parts: list[FloatArray], structures: tuple[str, ...], *, stage: Stage) -> LabelArray:

@@ -9,12 +9,12 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from livertumor_cli.findings import Axis, CaseFindings, Lesion
+from livertumor_cli.findings import Axis, CaseFindings, Lesion, Surroundings
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.report.run_record import RunRecord
 from livertumor_cli.volume import Source
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Grows by 0.1 when a key is added, by 1 when a key changes its meaning or goes."""
 
 DISCLAIMER = "Research use only, not a medical device."
@@ -29,6 +29,17 @@ METHOD: dict[str, object] = {
         "longest line at right angles to it in the same slice, within the outline"
     ),
     "max_3d_diameter": "longest distance between two voxel corners",
+    "volume_range": (
+        "surface moved half a voxel in and out: half way to the mask without its outermost layer "
+        "of voxels, and to the mask with one more (layers by faces)"
+    ),
+    "capsule_distance": "shortest, from lesion surface to liver surface, between voxel corners",
+    "vessel_distance": "shortest, from lesion surface to the surface of any labeled vessel",
+    "vessel_contact": "area of voxel faces shared with vessels; slanted ones count up to 1.7 times",
+    "mean_probability": "mean of the network's tumor probability over the lesion's voxels",
+    "below_measurable": "longest axial diameter below 10 mm or below twice the slice distance",
+    "borderline": "longest axial diameter within one pixel of 10, 20, 30 or 50 mm",
+    "candidate_targets": "the at most two longest measurable lesions; the choice is the reader's",
     "liver_volume": "liver, tumor and vessel labels together",
     "tumor_burden": "tumor volume in percent of the liver volume",
     "positions": "patient coordinates (left, posterior, superior) in mm",
@@ -60,14 +71,14 @@ def build_report(
         "method": dict(METHOD),
         "liver": {
             "volume_ml": _rounded(findings.liver_volume_ml, 3),
+            "without_tumor_ml": _rounded(findings.liver_without_tumor_ml, 3),
             "mean_hu": _rounded(findings.liver_mean_hu, 1),
         },
-        "tumor": {
-            "volume_ml": _rounded(findings.tumor_volume_ml, 3),
-            "burden_percent": _rounded(findings.tumor_burden_percent, 2),
-            "count": len(findings.lesions),
+        "tumor": _tumor(findings),
+        "vessel": {
+            "volume_ml": _rounded(findings.vessel_volume_ml, 3),
+            "mean_hu": _rounded(findings.vessel_mean_hu, 1),
         },
-        "vessel": {"volume_ml": _rounded(findings.vessel_volume_ml, 3)},
         "lesions": lesion_entries(findings, source=source),
     }
 
@@ -79,7 +90,13 @@ def lesion_entries(findings: CaseFindings, *, source: Source) -> list[dict[str, 
         findings: The measurements.
         source: Where the scan came from; DICOM sources name the instance of each slice.
     """
-    return [_lesion(lesion, _instance_uid(lesion, findings, source)) for lesion in findings.lesions]
+    return [
+        {
+            **_lesion(lesion, _instance_uid(lesion, findings, source)),
+            "contrast_to_liver_hu": _rounded(findings.contrast_hu(lesion), 1),
+        }
+        for lesion in findings.lesions
+    ]
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -149,6 +166,51 @@ def _lesion(lesion: Lesion, instance_uid: str | None) -> dict[str, Any]:
         "max_3d_diameter_mm": _rounded(lesion.max_3d_diameter_mm, 2),
         "centroid_lps_mm": _position(lesion.centroid_lps_mm),
         "mean_hu": _rounded(lesion.mean_hu, 1),
+        "sd_hu": _rounded(lesion.density.sd_hu, 1),
+        "min_hu": _rounded(lesion.density.min_hu, 1),
+        "max_hu": _rounded(lesion.density.max_hu, 1),
+        "median_hu": _rounded(lesion.density.median_hu, 1),
+        "volume_range_ml": _range(lesion.volume_range_ml),
+        "volume_range_scales_ml": _range(lesion.scale_range_ml),
+        "equivalent_sphere_diameter_mm": _rounded(lesion.equivalent_sphere_diameter_mm, 2),
+        **_surroundings(lesion.surroundings),
+        "mean_probability": _rounded(lesion.mean_probability, 3),
+        "flags": [str(flag) for flag in lesion.flags],
+    }
+
+
+def _surroundings(surroundings: Surroundings) -> dict[str, Any]:
+    shares = surroundings.couinaud_shares
+    return {
+        "capsule_distance_mm": _rounded(surroundings.capsule_distance_mm, 2),
+        "vessel_distance_mm": _rounded(surroundings.vessel_distance_mm, 2),
+        "vessel_contact_mm2": _rounded(surroundings.vessel_contact_mm2, 1),
+        "couinaud_shares": (
+            None
+            if shares is None
+            else {str(segment): _rounded(part, 3) for segment, part in shares}
+        ),
+    }
+
+
+def _range(ends: tuple[float, float] | None) -> list[float | None] | None:
+    return None if ends is None else [_rounded(end, 3) for end in ends]
+
+
+def _tumor(findings: CaseFindings) -> dict[str, Any]:
+    targets = findings.candidate_targets
+    return {
+        "volume_ml": _rounded(findings.tumor_volume_ml, 3),
+        "burden_percent": _rounded(findings.tumor_burden_percent, 2),
+        "count": len(findings.lesions),
+        "largest_diameter_mm": _rounded(findings.largest_diameter_mm, 2),
+        "count_over_20_mm": findings.count_longer_than(20.0),
+        "count_over_30_mm": findings.count_longer_than(30.0),
+        "count_over_50_mm": findings.count_longer_than(50.0),
+        "candidate_target_ids": [lesion.id for lesion in targets],
+        "candidate_target_sum_mm": _rounded(
+            sum(lesion.longest_axis.length_mm for lesion in targets), 2
+        ),
     }
 
 

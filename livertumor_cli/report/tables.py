@@ -18,6 +18,22 @@ CSV_COLUMNS: tuple[str, ...] = (
     "perpendicular_diameter_mm",
     "max_3d_diameter_mm",
     "mean_hu",
+    "sd_hu",
+    "min_hu",
+    "max_hu",
+    "median_hu",
+    "contrast_to_liver_hu",
+    "volume_range_low_ml",
+    "volume_range_high_ml",
+    "volume_range_scales_low_ml",
+    "volume_range_scales_high_ml",
+    "equivalent_sphere_diameter_mm",
+    "capsule_distance_mm",
+    "vessel_distance_mm",
+    "vessel_contact_mm2",
+    "couinaud_shares",
+    "mean_probability",
+    "flags",
     "slice_index",
     "sop_instance_uid",
     "centroid_x_lps_mm",
@@ -33,13 +49,24 @@ CSV_COLUMNS: tuple[str, ...] = (
 
 TERMINAL_COLUMNS: tuple[str, ...] = (
     "Lesion",
-    "Volume ml",
-    "Longest mm",
-    "Perpend. mm",
-    "3D mm",
+    "ml",
+    "Longest",
+    "Perp.",
+    "3D",
+    "Capsule",
+    "Vessel",
     "Slice",
-    "Mean HU",
+    "HU",
+    "Flags",
 )
+
+TERMINAL_LEGEND = (
+    "Lengths and distances in mm. Flags: s below measurable size, e at the scan's edge,",
+    "b within one pixel of 10, 20, 30 or 50 mm.",
+)
+"""Explains the columns; each line fits a terminal of 80 columns."""
+
+FLAG_LETTERS = {"below_measurable": "s", "touches_border": "e", "borderline": "b"}
 
 MISSING = "-"
 """Shown where a value does not exist."""
@@ -72,11 +99,27 @@ def summary_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     liver, tumor, vessel = report["liver"], report["tumor"], report["vessel"]
     return [
         ("Liver volume, tumors and vessels included", _cell(liver["volume_ml"], 1, "ml")),
+        ("Liver volume without tumors", _cell(liver["without_tumor_ml"], 1, "ml")),
         ("Liver mean density", _cell(liver["mean_hu"], 0, "HU")),
         ("Tumor volume", _cell(tumor["volume_ml"], 1, "ml")),
         ("Tumor burden", _cell(tumor["burden_percent"], 1, "%")),
         ("Vessel volume", _cell(vessel["volume_ml"], 1, "ml")),
         ("Lesions", str(tumor["count"])),
+        *_size_rows(tumor),
+    ]
+
+
+def _size_rows(tumor: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Facts on sizes; nothing without a lesion."""
+    if not tumor["count"]:
+        return []
+    counts = " / ".join(str(tumor[f"count_over_{limit}_mm"]) for limit in (20, 30, 50))
+    names = " and ".join(str(number) for number in tumor["candidate_target_ids"])
+    targets = f"Candidate targets (lesions {names}), sum" if names else "Candidate targets, sum"
+    return [
+        ("Longest diameter", _cell(tumor["largest_diameter_mm"], 1, "mm")),
+        ("Lesions longer than 2 / 3 / 5 cm", counts),
+        (targets, _cell(tumor["candidate_target_sum_mm"], 1, "mm") if names else MISSING),
     ]
 
 
@@ -93,8 +136,11 @@ def lesion_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
             _cell(lesion["longest_axial_diameter_mm"], 1),
             _cell(lesion["perpendicular_diameter_mm"], 1),
             _cell(lesion["max_3d_diameter_mm"], 1),
+            _cell(lesion["capsule_distance_mm"], 1),
+            _cell(lesion["vessel_distance_mm"], 1),
             f"{lesion['slice_index']}",
             _cell(lesion["mean_hu"], 0),
+            "".join(FLAG_LETTERS[flag] for flag in lesion["flags"]) or MISSING,
         )
         for lesion in report["lesions"]
     ]
@@ -102,6 +148,13 @@ def lesion_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _csv_cells(entry: Mapping[str, Any]) -> dict[str, Any]:
     cells = dict(entry)
+    for name in ("volume_range", "volume_range_scales"):
+        low, high = entry[f"{name}_ml"] or (None, None)
+        cells[f"{name}_low_ml"], cells[f"{name}_high_ml"] = low, high
+    shares = entry["couinaud_shares"]
+    if shares is not None:
+        cells["couinaud_shares"] = " ".join(f"{name}:{share}" for name, share in shares.items())
+    cells["flags"] = " ".join(entry["flags"])
     for letter, value in zip("xyz", entry["centroid_lps_mm"], strict=True):
         cells[f"centroid_{letter}_lps_mm"] = value
     for axis in ("longest", "perpendicular"):

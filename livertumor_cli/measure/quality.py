@@ -1,0 +1,144 @@
+"""What a reader must know about scan and result before trusting the numbers, as sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from livertumor_cli.arrays import LabelArray
+from livertumor_cli.findings import CaseFindings
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.measure.components import bounding_box
+
+THICK_SLICE_MM = 5.0
+"""RECIST 1.1 measures on slices of at most this thickness."""
+
+PORTAL_LIVER_HU = (75.0, 170.0)
+"""Mean of a liver in the portal phase: without contrast it has 50 to 65, in the arterial phase
+little more; a fatty liver is darker in all. Above, the values are no usual CT of a liver."""
+
+PORTAL_VESSEL_CONTRAST_HU = 15.0
+"""By so much vessels are brighter than the liver at least, when the portal vein fills both."""
+
+PLAUSIBLE_LIVER_ML = (500.0, 4000.0)
+"""Livers of adults; outside it the mask, the voxel size or the patient is unusual."""
+
+SMALLEST_PIECE_ML = 1.0
+"""Smaller pieces of liver are crumbs of its outline."""
+
+LOW_PROBABILITY = 0.6
+"""Mean tumor probability below which a lesion is hardly more likely than not."""
+
+REDUCED_PRECISIONS = ("bf16", "fp16")
+
+_NAMED = 10
+
+
+def quality_flags(
+    findings: CaseFindings, labels: LabelArray, *, geometry: Geometry, precision: str = ""
+) -> tuple[str, ...]:
+    """Sentences on what is unusual; none where nothing is.
+
+    Args:
+        findings: The measurements.
+        labels: Values of `anatomy.Label`, shape (z, y, x).
+        geometry: Grid of the labels.
+        precision: Arithmetic of the networks, such as "f32" or "bf16"; empty if none ran.
+    """
+    return (
+        *_slice_flags(geometry),
+        *_liver_flags(findings, labels, geometry),
+        *_phase_flags(findings),
+        *_probability_flags(findings),
+        *_precision_flags(precision),
+    )
+
+
+def _slice_flags(geometry: Geometry) -> list[str]:
+    thickest_mm = max(geometry.spacing_mm)
+    if thickest_mm <= THICK_SLICE_MM:
+        return []
+    return [f"Slices lie {thickest_mm:.1f} mm apart: small lesions can be missed."]
+
+
+def _liver_flags(findings: CaseFindings, labels: LabelArray, geometry: Geometry) -> list[str]:
+    """Cut off, of unusual size, or in pieces."""
+    flags = []
+    faces = [labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)]
+    is_cut = any((face > 0).any() for face in faces)
+    if is_cut:
+        flags.append("The liver reaches the border of the scan: volumes are lower bounds.")
+    volume_ml = findings.liver_volume_ml
+    lowest, highest = PLAUSIBLE_LIVER_ML
+    if volume_ml > highest or (volume_ml < lowest and not is_cut):
+        flags.append(
+            f"A liver of {volume_ml:.0f} ml is unusual ({lowest:.0f} to {highest:.0f} ml): "
+            "check the mask."
+        )
+    pieces = liver_pieces(labels, geometry=geometry)
+    if pieces > 1:
+        flags.append(
+            f"The liver mask has {pieces} pieces of at least {SMALLEST_PIECE_ML:.0f} ml: check it."
+        )
+    return flags
+
+
+def liver_pieces(labels: LabelArray, *, geometry: Geometry) -> int:
+    """Number of 6-connected pieces of liver, tumor and vessel together, crumbs left out.
+
+    Args:
+        labels: Values of `anatomy.Label`, shape (z, y, x).
+        geometry: Grid of the labels.
+    """
+    box = bounding_box(np.asarray(labels > 0))
+    if box is None:
+        return 0
+    components, count = ndimage.label(labels[box] > 0)
+    if count == 1:
+        return 1
+    sizes = np.bincount(components.ravel())[1:]
+    return int((sizes * geometry.voxel_ml >= SMALLEST_PIECE_ML).sum())
+
+
+def _phase_flags(findings: CaseFindings) -> list[str]:
+    liver_hu = findings.liver_mean_hu
+    lowest, highest = PORTAL_LIVER_HU
+    if liver_hu < lowest:
+        return [
+            f"The liver's mean density of {liver_hu:.0f} HU is below {lowest:.0f} HU: probably not "
+            "the portal-venous phase, or a fatty liver."
+        ]
+    if liver_hu > highest:
+        return [
+            f"The liver's mean density of {liver_hu:.0f} HU is above {highest:.0f} HU: check that "
+            "the values are Hounsfield units."
+        ]
+    contrast_hu = findings.vessel_mean_hu - liver_hu
+    if contrast_hu < PORTAL_VESSEL_CONTRAST_HU:
+        return [
+            f"Vessels are {contrast_hu:.0f} HU brighter than the liver (expected "
+            f"{PORTAL_VESSEL_CONTRAST_HU:.0f} or more): probably not the portal-venous phase."
+        ]
+    return []
+
+
+def _probability_flags(findings: CaseFindings) -> list[str]:
+    doubtful = [
+        str(lesion.id)
+        for lesion in findings.lesions
+        if lesion.mean_probability is not None and lesion.mean_probability < LOW_PROBABILITY
+    ]
+    if not doubtful:
+        return []
+    names = ", ".join(doubtful[:_NAMED])
+    more = f" and {len(doubtful) - _NAMED} more" if len(doubtful) > _NAMED else ""
+    return [f"Mean tumor probability below {LOW_PROBABILITY:.1f} in lesion {names}{more}."]
+
+
+def _precision_flags(precision: str) -> list[str]:
+    used = [name for name in REDUCED_PRECISIONS if name in precision]
+    if not used:
+        return []
+    return [
+        f"The networks ran in {' and '.join(used)}; --precision f32 computes in full precision."
+    ]
