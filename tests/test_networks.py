@@ -173,12 +173,13 @@ def test_channel_attention_does_not_depend_on_the_patch_size(pair):
     torch.testing.assert_close(module(encoded, upsampled), torch.cat([once, once], dim=2))
 
 
-def test_skip_adds_both_modules_and_the_query(pair):
+def test_skip_adds_both_modules_and_both_streams(pair):
     encoded, upsampled = pair
     skip = CrossAttentionSkip(SHAPE[1], config=UCANetConfig())
     assert skip.channel is not None
     assert skip.slice is not None
-    parts = upsampled + skip.channel(encoded, upsampled) + skip.slice(encoded, upsampled)
+    attended = skip.channel(encoded, upsampled) + skip.slice(encoded, upsampled)
+    parts = upsampled + encoded + attended
     torch.testing.assert_close(skip(encoded, upsampled), parts)
 
 
