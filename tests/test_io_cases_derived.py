@@ -32,10 +32,10 @@ PATHS = {case["name"]: FOLDER / case["path"] for case in CASES}
 def test_results_of_a_real_series(tmp_path: Path, name: str) -> None:
     volume = read_volume(PATHS[name], resample_irregular=True)
     labels = np.zeros(volume.geometry.shape, dtype=np.uint8)
-    box = labels[:, 40:75, 45:80]
-    box[...] = 1
-    box[:, 5:12, 6:15] = 2
-    box[0, 20:22, 20] = 3
+    _, rows, columns = labels.shape
+    labels[:, rows // 4 : rows // 2, columns // 4 : columns // 2] = 1
+    labels[:, rows // 4 + 1 : rows // 4 + 4, columns // 4 + 1 : columns // 4 + 5] = 2
+    labels[0, rows // 4, columns // 4] = 3
     case = write_case(tmp_path, [], volume, labels, objects=ALL, seg_type="binary")
     assert np.array_equal(seg_in_patient(case.read("seg"), volume.geometry), labels)
     if DCIODVFY is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,9 @@ from livertumor_cli.errors import OutputError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_ct import write_datasets
 from livertumor_cli.io.dicom_readback import verify_segmentation
-from livertumor_cli.io.dicom_results import DicomObject
+from livertumor_cli.io.dicom_results import DicomObject, plan_dicom, write_dicom
 from livertumor_cli.io.formats import read_volume
-from livertumor_cli.volume import Volume
+from livertumor_cli.volume import LabelMap, Volume
 
 SEG = (DicomObject.SEG,)
 
@@ -145,6 +146,30 @@ def test_a_resampled_mask_keeps_its_place_and_claims_no_source_pixels(tmp_path: 
     assert np.array_equal(found, expected_numbers(case.labels, case.lesions))
     for _, _, _, source in seg_planes(seg):
         assert source.SpatialLocationsPreserved == "NO"
+
+
+def test_a_lossy_source_is_said_to_be_one(tmp_path: Path) -> None:
+    stated = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": "12.5",
+        "LossyImageCompressionMethod": "ISO_15444_1",
+    }
+    seg = make_case(tmp_path, objects=SEG, **stated).read("seg")
+    assert {name: str(seg[name].value) for name in stated} == stated
+
+
+def test_lesions_without_findings_are_an_error(tmp_path: Path) -> None:
+    case = make_case(tmp_path, objects=SEG)
+    fewer = replace(case.findings, lesions=case.findings.lesions[:1])
+    geometry = case.volume.geometry
+    with pytest.raises(ValueError, match="not those of the findings"):
+        write_dicom(
+            tmp_path,
+            plan_dicom(case.volume),
+            masks=(LabelMap(case.labels, geometry), LabelMap(case.lesions, geometry)),
+            findings=fewer,
+            recipe="toy 1.0",
+        )
 
 
 def tilted(slices: list[Dataset]) -> None:

@@ -65,7 +65,10 @@ class DerivedCase:
         lesions: Lesion numbers on the same grid.
         findings: The measurements.
         algorithm: What made them.
-        tracking_uids: One per lesion: the same in SEG, SR and RTSTRUCT.
+        tracking_uids: One per lesion: the same in SEG and SR.
+
+    Raises:
+        ValueError: If the lesions are not those of the findings.
     """
 
     series: SourceSeries
@@ -76,6 +79,9 @@ class DerivedCase:
     tracking_uids: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        # A lesion without findings would be left out of all three objects without a word.
+        if int(self.lesions.labels.max()) != len(self.findings.lesions):
+            raise ValueError("the numbered lesions are not those of the findings")
         if not self.tracking_uids:
             uids = tuple(new_uid() for _ in self.findings.lesions)
             object.__setattr__(self, "tracking_uids", uids)

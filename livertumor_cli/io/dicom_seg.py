@@ -182,6 +182,7 @@ def _stand_ins(case: DerivedCase) -> list[Dataset]:
     geometry = case.mask.geometry
     common = Dataset()
     with_names_for_highdicom(common, case.series)
+    common.update(case.series.lossy)
     common.SOPClassUID = CTImageStorage
     common.Modality = "CT"
     common.Rows, common.Columns = geometry.shape[1:]

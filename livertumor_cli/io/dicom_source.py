@@ -8,23 +8,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
-from pydicom.valuerep import validate_value
 
 from livertumor_cli.arrays import DoubleArray
 from livertumor_cli.errors import ConfigError, InputError, Reason
 from livertumor_cli.geometry import POSITION_TOLERANCE_MM, Geometry
 from livertumor_cli.io.archive import extracted, is_zip
-from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
+from livertumor_cli.io.dicom_file import read_dataset
 from livertumor_cli.io.dicom_header import Plane
+from livertumor_cli.io.dicom_identity import NAMES, identity_of, loss_of, require_identifiers
 from livertumor_cli.io.dicom_scan import find_files, scan
 from livertumor_cli.volume import Source
 
@@ -33,53 +30,6 @@ SAME_PLACE_MM = 0.25
 mask is this near to a source plane, they are these planes."""
 
 _SAME_COSINE = 1e-3
-
-_REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
-
-_MAY_BE_EMPTY = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
-    "PositionReferenceIndicator",
-)
-"""Type 2 of the Patient, General Study and Frame of Reference modules: there, perhaps empty."""
-
-_OPTIONAL = (
-    "SpecificCharacterSet",
-    "IssuerOfPatientID",
-    "IssuerOfPatientIDQualifiersSequence",
-    "PatientBirthTime",
-    "OtherPatientIDsSequence",
-    "PatientSpeciesDescription",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "LongitudinalTemporalInformationModified",
-    "StudyDescription",
-    "IssuerOfAccessionNumberSequence",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID",
-    "ClinicalTrialProtocolName",
-    "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName",
-    "ClinicalTrialSubjectID",
-    "ClinicalTrialSubjectReadingID",
-    "ClinicalTrialTimePointID",
-)
-"""Of the Patient, General Study, Patient Study and Clinical Trial modules, copied if stated."""
-
-_STRICT_VRS = {"AS", "CS", "DA", "DS", "TM"}
-"""Values of these types that break the standard are left out; names and numbers of the patient
-stay letter by letter, so that an archive finds the same patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +58,14 @@ class SourceSeries:
         sop_class_uid: Of all its instances.
         sop_instance_uids: Every instance once, in z order.
         planes: One per z index of the mask.
+        lossy: How the images lost information; empty if they did not.
     """
 
     header: Dataset
     sop_class_uid: str
     sop_instance_uids: tuple[str, ...]
     planes: tuple[SourcePlane, ...]
+    lossy: Dataset = field(default_factory=Dataset)
 
     @property
     def is_same_grid(self) -> bool:
@@ -145,14 +97,15 @@ def read_source(source: Source, geometry: Geometry) -> SourceSeries:
             f"{source.path.name} cannot be read any more: {error.strerror or error}.",
             reason=Reason.UNREADABLE,
         ) from error
-    _require_identifiers(first)
+    require_identifiers(first)
     is_multi_frame = bool(first.get("NumberOfFrames"))
     sop_class_uid = str(first.get("SOPClassUID") or CTImageStorage)
     matched = _matched(planes, geometry, is_multi_frame=is_multi_frame)
     along = [np.dot(_normal(geometry), plane.position_mm or (0.0, 0.0, 0.0)) for plane in planes]
     in_order = [planes[index].sop_instance_uid for index in np.argsort(along, kind="stable")]
     uids = tuple(dict.fromkeys(in_order))
-    return SourceSeries(_header(first), sop_class_uid, uids, matched)
+    lossy = loss_of(first) if any(plane.is_lossy for plane in planes) else Dataset()
+    return SourceSeries(identity_of(first), sop_class_uid, uids, matched, lossy)
 
 
 def _read_headers(source: Source) -> tuple[list[Plane], Dataset]:
@@ -163,8 +116,7 @@ def _read_headers(source: Source) -> tuple[list[Plane], Dataset]:
         zipped = source.path.is_file() and is_zip(source.path)
         place = stack.enter_context(extracted(source.path)) if zipped else source.path
         planes = _planes_of(source, place)
-        names = [*_REQUIRED, *_MAY_BE_EMPTY, *_OPTIONAL, "SOPClassUID", "NumberOfFrames"]
-        return planes, read_dataset(planes[0].path, tags=names)
+        return planes, read_dataset(planes[0].path, tags=NAMES)
 
 
 def _planes_of(source: Source, place: Path) -> list[Plane]:
@@ -185,55 +137,6 @@ def _planes_of(source: Source, place: Path) -> list[Plane]:
             hint="Leave out --dicom, or export the series again.",
         )
     return found
-
-
-def _require_identifiers(header: Dataset) -> None:
-    absent = [name for name in _REQUIRED if not header.get(name)]
-    if absent:
-        raise ConfigError(
-            f"DICOM results cannot be made of this series: it has no {absent[0]}.",
-            hint="Leave out --dicom, or export the series again with its identifiers.",
-        )
-
-
-def _header(source: Dataset) -> Dataset:
-    """A copy of what the standard wants equal in a study, without values that break it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _copied(source)
-
-
-def _copied(source: Dataset) -> Dataset:
-    header = Dataset()
-    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
-        setattr(header, name, str(source.get(name)))
-    for name in (*_MAY_BE_EMPTY, *_OPTIONAL):
-        try:
-            element = deepcopy(source[name])
-            is_valid = _is_valid(element)
-        except MALFORMED:
-            is_valid = False
-        if is_valid and not (element.is_empty and name in _OPTIONAL):
-            header.add(element)
-        elif name in _MAY_BE_EMPTY:
-            setattr(header, name, None)
-    if header.PatientSex not in ("M", "F", "O"):
-        header.PatientSex = None
-    if header.get("PatientIdentityRemoved") == "YES" and not (
-        "DeidentificationMethod" in header or "DeidentificationMethodCodeSequence" in header
-    ):
-        # Required beside it, and often forgotten.
-        header.DeidentificationMethod = "not stated by the source"
-    return header
-
-
-def _is_valid(element: Any) -> bool:
-    """Whether the standard allows the value; also decodes it, and so finds what is malformed."""
-    if element.VR in _STRICT_VRS:
-        values = element.value if element.VM > 1 else [element.value]
-        for value in values:
-            validate_value(element.VR, str(value or ""), config.RAISE)
-    return True
 
 
 def _normal(geometry: Geometry) -> DoubleArray:
