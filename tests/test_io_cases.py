@@ -39,3 +39,21 @@ def test_case(case: dict[str, Any], judge: ModuleType, capsys):
     passed, got = judge.judge(case, document, code)
     assert passed, got
     assert code == (0 if document["status"] == "ok" else 3)
+
+
+RESAMPLED = [case for case in CASES if case.get("resample_irregular")]
+
+
+@pytest.mark.skipif(not CASES, reason="the collection ../shared/io_cases is not there")
+@pytest.mark.parametrize("case", RESAMPLED or [{}], ids=lambda case: case.get("name", "none"))
+def test_irregular_case(case: dict[str, Any], judge: ModuleType, capsys, tmp_path: Path):
+    scan, wanted = str(FOLDER / case["path"]), case["resample_irregular"]
+    code = run(["inspect", scan, "--json", wanted["flag"]])
+    document = json.loads(capsys.readouterr().out)
+    if code:
+        assert judge.reason_ok({"may_refuse": wanted.get("may_refuse")}, document["reason"])
+        return
+    assert judge.check_resampled(wanted, document) == []
+    out = tmp_path / "out.nii.gz"
+    assert run(["convert", scan, str(out), wanted["flag"]]) == 0
+    assert judge.check_voxels(str(out), wanted["probes_lps_hu"], False, 0) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -17,11 +18,13 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
 )
 from scans import BRIGHT, BRIGHT_HU, a_ct, assert_same_patient, datasets, write_series
 from scipy.spatial.transform import Rotation
 
 from livertumor_cli.errors import InputError, Reason
+from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_ct import ct_datasets, write_datasets
 from livertumor_cli.io.formats import read_volume
 from livertumor_cli.volume import AIR_HU, Volume
@@ -301,6 +304,48 @@ def test_12_bits_in_16_with_overlays_in_the_others(
             dataset.compress("1.2.840.10008.1.2.5", generate_instance_uid=False)
     write_datasets(tmp_path, slices)
     assert_same_patient(read_volume(tmp_path), ct)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [12, 13, 16])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80"])
+def test_compressed_signed_and_narrow_values(
+    tmp_path: Path, ct: Volume, signed: bool, bits: int, syntax: str
+):
+    hu = np.repeat(np.repeat(ct.hu, 9, axis=1), 9, axis=2)  # JPEG 2000 takes no smaller images
+    ct = Volume(hu, Geometry.from_spacing(hu.shape, spacing_mm=(2.5, 0.8, 0.7)))
+    slices = ct_datasets(ct, seed="s", intercept=0 if signed else -1024)
+    for dataset in slices:
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
+        dataset.compress(syntax, generate_instance_uid=False)
+    write_datasets(tmp_path, slices)
+    assert_same_patient(read_volume(tmp_path), ct)
+
+
+def test_jpeg_lossless_signed(tmp_path: Path, ct: Volume):
+    """ITK writes what pydicom cannot."""
+    import SimpleITK as sitk
+
+    slices = ct_datasets(ct, seed="s", intercept=0)
+    write_datasets(tmp_path / "plain", slices)
+    (tmp_path / "packed").mkdir()
+    for path in sorted((tmp_path / "plain").iterdir()):
+        image = sitk.ReadImage(str(path), sitk.sitkInt16)
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        for key in reader.GetMetaDataKeys():
+            image.SetMetaData(key, reader.GetMetaData(key))
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(tmp_path / "packed" / path.name))
+        writer.KeepOriginalImageUIDOn()
+        writer.UseCompressionOn()
+        writer.SetCompressor("JPEG")
+        writer.Execute(image)
+        assert (
+            dcmread(tmp_path / "packed" / path.name).file_meta.TransferSyntaxUID == JPEGLosslessSV1
+        )
+    assert_same_patient(read_volume(tmp_path / "packed"), ct)
 
 
 @pytest.mark.parametrize("tag_signed", [False, True])

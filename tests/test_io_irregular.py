@@ -185,3 +185,16 @@ def test_uneven_and_doubled_slices_are_named(tmp_path: Path, ct: Volume):
     write_datasets(tmp_path / "twice", slices + again)
     with pytest.raises(InputError, match=r"12 slices share their position.*and 3 more places"):
         read_volume(tmp_path / "twice")
+
+
+def test_two_stacks_almost_at_one_place_are_not_mixed(tmp_path: Path, ct: Volume):
+    slices = datasets(ct)
+    for dataset in datasets(ct, seed="again"):
+        dataset.SeriesInstanceUID = slices[0].SeriesInstanceUID
+        x, y, z = (float(value) for value in dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [x, y, z + 0.15]
+        slices.append(dataset)
+    write_datasets(tmp_path, slices)
+    with pytest.raises(InputError) as caught:
+        read_volume(tmp_path, resample_irregular=True)
+    assert caught.value.reason == Reason.DUPLICATE_SLICES

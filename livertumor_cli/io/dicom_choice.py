@@ -16,6 +16,8 @@ from livertumor_cli.io.dicom_fault import FAULT_SENTENCES
 from livertumor_cli.io.dicom_header import Plane
 from livertumor_cli.io.dicom_rule import Series, rank
 
+_MOST_LISTED = 10
+
 
 def grouped(planes: Iterable[Plane]) -> list[Series]:
     """Series in the order of their numbers; images that are no CT slices are set aside.
@@ -106,9 +108,10 @@ def _listed(series: Sequence[Series]) -> str:
         f"{'' if one.about.number is None else f'number {one.about.number}, '}{one.uid or 'no UID'}"
         f" ({one.about.description or 'no description'}, {len(one.planes)} slices, "
         f"{one.coverage_mm:.0f} mm)"
-        for one in series
+        for one in series[:_MOST_LISTED]
     ]
-    return "Choose one with --series: " + "; ".join(lines)
+    more = f"; and {len(series) - _MOST_LISTED} more" if len(series) > _MOST_LISTED else ""
+    return "Choose one with --series: " + "; ".join(lines) + more
 
 
 def _no_ct(planes: Sequence[Plane], *, name: str) -> UnsupportedFormatError:

@@ -30,6 +30,9 @@ MAX_GAP_MM = 10.0
 MAX_GAP_STEPS = 2.1
 """One slice in a row may be missing, however thick the slices are."""
 
+MIN_STEP_SHARE = 0.1
+"""Slices nearer to one another than a tenth of the usual step belong to two stacks."""
+
 _SNAP = 0.01
 """Offsets this near to whole pixels are whole: nothing is blurred for a hundredth of a pixel."""
 
@@ -41,12 +44,14 @@ def regular_grid(stack: Stack) -> Geometry:
         stack: At least two planes, in order, none at the place of another.
 
     Raises:
-        GeometryError: missing_slices for a gap that is too wide to fill.
+        GeometryError: missing_slices for a gap that is too wide to fill, duplicate_slices for two
+            stacks beside one another.
         InputError: too_large.
     """
     along = _along(stack)
     steps = np.diff(along)
     step_mm = float(np.median(steps))
+    _refuse_interleaved(stack, steps)
     gap = int(steps.argmax())
     if steps[gap] > max(MAX_GAP_STEPS * step_mm, MAX_GAP_MM):
         raise GeometryError(
@@ -66,6 +71,19 @@ def regular_grid(stack: Stack) -> Geometry:
     affine[:3, :3] = stack.matrix(step_mm=float(along[-1]) / count)
     affine[:3, 3] = stack.positions[0] + affine[:3, 1] * first[0] + affine[:3, 0] * first[1]
     return scan_geometry(shape, affine)
+
+
+def _refuse_interleaved(stack: Stack, steps: DoubleArray) -> None:
+    """Refuse slices almost at one place: two stacks of different times must not be mixed."""
+    usual_mm = float(np.quantile(steps, 0.75))
+    nearest = int(steps.argmin())
+    if steps[nearest] < MIN_STEP_SHARE * usual_mm:
+        raise GeometryError(
+            f"Slices lie almost at one position ({steps[nearest]:.2f} mm apart, others "
+            f"{usual_mm:.2f} mm), as at {stack.place(nearest)}.",
+            reason=Reason.DUPLICATE_SLICES,
+            hint="Give one phase or reconstruction, without copies.",
+        )
 
 
 def resampled(hu: HuArray, stack: Stack, *, grid: Geometry) -> HuArray:

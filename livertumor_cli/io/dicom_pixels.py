@@ -1,7 +1,8 @@
 """Stored pixel values of single frames, in every transfer syntax that permissive codecs decode.
 
-pydicom decodes native, deflated, RLE and (with pyjpegls) JPEG-LS data and notices missing bytes.
-JPEG and JPEG 2000 go through the GDCM inside SimpleITK: no GPL codec is needed.
+pydicom decodes native, deflated, RLE, (with pyjpegls) JPEG-LS and (with OpenJPEG) high-throughput
+JPEG 2000 data and notices missing bytes. JPEG and JPEG 2000 go through the GDCM inside SimpleITK:
+no GPL codec is needed.
 """
 
 from __future__ import annotations
@@ -28,11 +29,10 @@ _GDCM_SYNTAXES = {
     "1.2.840.10008.1.2.4.51",  # JPEG extended, 12 bit
     "1.2.840.10008.1.2.4.57",  # JPEG lossless
     "1.2.840.10008.1.2.4.70",  # JPEG lossless, first-order prediction
-    "1.2.840.10008.1.2.4.80",  # JPEG-LS, should pyjpegls be absent
-    "1.2.840.10008.1.2.4.81",
     "1.2.840.10008.1.2.4.90",  # JPEG 2000 lossless
     "1.2.840.10008.1.2.4.91",
 }
+"""Always by GDCM, so that no other decoder that happens to be installed changes a value."""
 
 _PIXEL_ATTRIBUTES = (
     "Rows",
@@ -119,17 +119,17 @@ def _undecodable(dataset: Dataset, *, plane: Plane) -> PixelError:
 
 def _stored(dataset: Dataset, *, frame: int) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
+    if UID(syntax).is_encapsulated:
+        _require_stated_size(dataset, frame=frame)
+    if syntax in _GDCM_SYNTAXES:
+        return _decoded_by_gdcm(dataset, frame=frame)
     try:
         has_decoder = get_decoder(syntax).is_available
     except NotImplementedError:
         has_decoder = False
-    if (UID(syntax).is_encapsulated and has_decoder) or syntax in _GDCM_SYNTAXES:
-        _require_stated_size(dataset, frame=frame)
     if has_decoder:
         array: NDArray[Any] = pixel_array(dataset, index=frame, raw=True)
         return array
-    if syntax in _GDCM_SYNTAXES:
-        return _decoded_by_gdcm(dataset, frame=frame)
     raise PixelError(
         f"The pixels are compressed in a way that is not supported ({syntax.name}).",
         reason=Reason.UNSUPPORTED_SYNTAX,

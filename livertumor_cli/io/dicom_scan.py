@@ -220,9 +220,11 @@ def without_copies(planes: Sequence[Plane]) -> list[Plane]:
         planes: Of one series.
     """
     counts = Counter((plane.sop_instance_uid, plane.frame) for plane in planes)
+    digests: dict[Path, bytes] = {}
     kept: dict[object, Plane] = {}
     for plane in planes:
         repeated = plane.sop_instance_uid and counts[plane.sop_instance_uid, plane.frame] > 1
-        digest = hashlib.sha256(plane.path.read_bytes()).digest() if repeated else plane.path
-        kept.setdefault((digest, plane.frame), plane)
+        if repeated and plane.path not in digests:
+            digests[plane.path] = hashlib.sha256(plane.path.read_bytes()).digest()
+        kept.setdefault((digests.get(plane.path, plane.path), plane.frame), plane)
     return list(kept.values())
