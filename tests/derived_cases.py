@@ -65,8 +65,8 @@ def some_labels() -> np.ndarray:
     return labels
 
 
-def grid(rotation: str = "axial") -> Geometry:
-    return centered_grid(SHAPE, spacing_mm=SPACING_MM, rotation=ROTATIONS[rotation])
+def grid(rotation: str = "axial", shape: tuple[int, int, int] = SHAPE) -> Geometry:
+    return centered_grid(shape, spacing_mm=SPACING_MM, rotation=ROTATIONS[rotation])
 
 
 def make_case(
@@ -85,14 +85,16 @@ def make_case(
     `attributes` are set in every slice, `change` may do more to them, and `resample` replaces the
     grid that was read as a resampling reader does.
     """
-    slices = datasets(Volume(body_hu(SHAPE), grid(rotation)), **attributes)
+    labels = some_labels() if labels is None else labels
+    depth, rows, columns = labels.shape
+    hu = body_hu((depth, rows, columns))
+    slices = datasets(Volume(hu, grid(rotation, hu.shape)), **attributes)
     if change is not None:
         change(slices)
     write_datasets(folder / "series", slices)
     volume = read_volume(folder / "series")
     if resample is not None:
         volume = replace(volume, geometry=resample(volume.geometry))
-    labels = some_labels() if labels is None else labels
     return write_case(folder, slices, volume, labels, objects=objects, seg_type=seg_type)
 
 
