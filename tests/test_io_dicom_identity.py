@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from derived_cases import ALL, SHAPE, grid, make_case
 from pydicom.dataset import Dataset
 from scans import body_hu, write_series
+from test_io_dicom_seg import halved
 
 from livertumor_cli.errors import ConfigError
 from livertumor_cli.geometry import Geometry
@@ -88,6 +90,7 @@ def test_values_that_break_the_standard_stop_nothing(tmp_path: Path) -> None:
             one.add_new("PatientSex", "CS", "W")
             one.add_new("PatientAge", "AS", "71")
             one.add_new("StudyTime", "TM", "99:99")
+            one.add_new("StudyDate", "DA", ["20210304", "20210305"])
             one.add_new("PatientID", "LO", "7" * 70)
             one.add_new("AccessionNumber", "SH", "A" * 20)
 
@@ -95,9 +98,56 @@ def test_values_that_break_the_standard_stop_nothing(tmp_path: Path) -> None:
     for kind in KINDS:
         derived = case.read(kind)
         assert (derived.PatientID, derived.AccessionNumber) == ("7" * 70, "A" * 20)
-        for name in ("PatientBirthDate", "PatientSex", "StudyTime"):
+        for name in ("PatientBirthDate", "PatientSex", "StudyTime", "StudyDate"):
             assert not derived[name].value
         assert "PatientAge" not in derived
+
+
+@pytest.mark.parametrize(
+    "name", ["Zylberstein", "Zylberstein^X^^^^^^", "Zylberstein\\Xaver", "Z" * 80]
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_odd_names_are_kept_and_not_told(
+    tmp_path: Path,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Libraries like to warn of names by quoting them."""
+    caplog.set_level(logging.DEBUG)
+
+    def give(slices: list[Dataset]) -> None:
+        for one in slices:
+            one.add_new("PatientName", "PN", name)
+
+    case = make_case(tmp_path, change=give)
+    told = caplog.text + "".join(capsys.readouterr())
+    for kind in KINDS:
+        stated = case.read(kind).PatientName
+        assert str(stated) == str(case.slices[0].PatientName)
+    assert "Zyl" not in told
+    assert "ZZZ" not in told
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_identifiers_that_break_the_standard_are_kept(tmp_path: Path) -> None:
+    """Leading zeros and letters in UIDs are old and common mistakes."""
+    odd = {"StudyInstanceUID": "1.2.0840.5", "FrameOfReferenceUID": "1.2.x", "StudyID": "A\\B"}
+
+    def give(slices: list[Dataset]) -> None:
+        for number, one in enumerate(slices):
+            one.add_new("StudyInstanceUID", "UI", odd["StudyInstanceUID"])
+            one.add_new("FrameOfReferenceUID", "UI", odd["FrameOfReferenceUID"])
+            one.add_new("SeriesInstanceUID", "UI", "1.2.03")
+            one.add_new("StudyID", "SH", ["A", "B"])
+            one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.00{number}"
+
+    for resample in (None, halved):
+        case = make_case(tmp_path, change=give, resample=resample)
+        for kind in KINDS:
+            derived = case.read(kind)
+            assert derived.StudyInstanceUID == odd["StudyInstanceUID"]
+            assert list(derived.StudyID) == ["A", "B"]
 
 
 def test_a_forgotten_method_of_deidentification_is_said_to_be_unknown(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydicom.uid import generate_uid
 from livertumor_cli.anatomy import STRUCTURES, Label
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.io.atomic import written_atomically
+from livertumor_cli.io.dicom_identity import MAY_BE_EMPTY
 from livertumor_cli.io.dicom_source import SourceSeries
 from livertumor_cli.volume import LabelMap
 
@@ -109,18 +111,26 @@ def with_source_identity(dataset: Dataset, series: SourceSeries) -> None:
     """Give a derived object patient, study and frame of reference of its source."""
     for element in series.header:
         if element.keyword != "SeriesInstanceUID":
-            dataset.add(element)
+            # A copy: a value that is set in one object must not change in all others.
+            dataset.add(copy(element))
 
 
-def with_names_for_highdicom(dataset: Dataset, series: SourceSeries) -> None:
-    """Give a stand-in of a source image what highdicom copies; the result gets the rest itself.
+def stand_in(series: SourceSeries) -> Dataset:
+    """A source image as highdicom needs it: identifiers, and no patient.
 
-    highdicom refuses character sets that the standard knows, such as an empty first one.
+    highdicom copies patient and study, but stops at names of two values or odd character sets, and
+    logs names that it finds odd. Messages must name no patient, and `with_source_identity` puts
+    everything into the result afterwards.
+
+    Args:
+        series: The source.
     """
-    with_source_identity(dataset, series)
-    dataset.SeriesInstanceUID = series.header.SeriesInstanceUID
-    if "SpecificCharacterSet" in dataset:
-        del dataset.SpecificCharacterSet
+    image = Dataset()
+    for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(image, name, series.header[name].value)
+    for name in MAY_BE_EMPTY:
+        setattr(image, name, None)
+    return image
 
 
 def with_equipment(dataset: Dataset, algorithm: Algorithm, *, description: str) -> None:

@@ -15,7 +15,7 @@ from livertumor_cli.io.dicom_file import MALFORMED
 
 _REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 
-_MAY_BE_EMPTY = (
+MAY_BE_EMPTY = (
     "PatientName",
     "PatientID",
     "PatientBirthDate",
@@ -63,7 +63,7 @@ _STRICT_VRS = {"AS", "CS", "DA", "DS", "TM"}
 """Values of these types that break the standard are left out; names and numbers of the patient
 stay letter by letter, so that an archive finds the same patient."""
 
-NAMES = (*_REQUIRED, *_MAY_BE_EMPTY, *_OPTIONAL, *_LOSSY, "SOPClassUID", "NumberOfFrames")
+NAMES = (*_REQUIRED, *MAY_BE_EMPTY, *_OPTIONAL, *_LOSSY, "SOPClassUID", "NumberOfFrames")
 """What must be read of a header."""
 
 
@@ -99,7 +99,7 @@ def _copied(source: Dataset) -> Dataset:
     header = Dataset()
     for name in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         setattr(header, name, str(source.get(name)))
-    for name in (*_MAY_BE_EMPTY, *_OPTIONAL):
+    for name in (*MAY_BE_EMPTY, *_OPTIONAL):
         try:
             element = deepcopy(source[name])
             is_valid = _is_valid(element)
@@ -107,7 +107,7 @@ def _copied(source: Dataset) -> Dataset:
             is_valid = False
         if is_valid and not (element.is_empty and name in _OPTIONAL):
             header.add(element)
-        elif name in _MAY_BE_EMPTY:
+        elif name in MAY_BE_EMPTY:
             setattr(header, name, None)
     if header.PatientSex not in ("M", "F", "O"):
         header.PatientSex = None
@@ -121,10 +121,10 @@ def _copied(source: Dataset) -> Dataset:
 
 def _is_valid(element: Any) -> bool:
     """Whether the standard allows the value; also decodes it, and so finds what is malformed."""
-    if element.VR in _STRICT_VRS:
-        values = element.value if element.VM > 1 else [element.value]
-        for value in values:
-            validate_value(element.VR, str(value or ""), config.RAISE)
+    if element.VR in _STRICT_VRS and element.keyword != "SpecificCharacterSet":
+        if element.VM > 1:
+            return False
+        validate_value(element.VR, str(element.value or ""), config.RAISE)
     return True
 
 

@@ -35,8 +35,8 @@ from livertumor_cli.io.dicom_derived import (
     lesion_id,
     new_uid,
     reference,
+    stand_in,
     with_equipment,
-    with_names_for_highdicom,
     with_source_identity,
 )
 from livertumor_cli.io.dicom_source import SourcePlane, SourceSeries
@@ -180,8 +180,7 @@ def _stand_ins(case: DerivedCase) -> list[Dataset]:
     frames in one file each is a plane of its own.
     """
     geometry = case.mask.geometry
-    common = Dataset()
-    with_names_for_highdicom(common, case.series)
+    common = stand_in(case.series)
     common.update(case.series.lossy)
     common.SOPClassUID = CTImageStorage
     common.Modality = "CT"

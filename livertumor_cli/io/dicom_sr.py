@@ -50,9 +50,8 @@ from livertumor_cli.io.dicom_derived import (
     DerivedCase,
     lesion_id,
     new_uid,
-    reference,
+    stand_in,
     with_equipment,
-    with_names_for_highdicom,
     with_source_identity,
 )
 from livertumor_cli.io.dicom_seg import Segment, list_segments
@@ -122,11 +121,10 @@ def _observed_by(case: DerivedCase) -> ObservationContext:
 
 
 def _evidence(case: DerivedCase) -> Iterator[Dataset]:
-    """Every source image, with the identity that highdicom reads from the first."""
+    """Every source image, as highdicom needs it."""
     for uid in case.series.sop_instance_uids:
-        image = reference(case.series, uid)
-        with_names_for_highdicom(image, case.series)
-        image.SOPClassUID = image.ReferencedSOPClassUID
+        image = stand_in(case.series)
+        image.SOPClassUID = case.series.sop_class_uid
         image.SOPInstanceUID = uid
         yield image
 
