@@ -200,3 +200,12 @@ def test_no_byte_of_a_header_makes_it_crash(tmp_path_factory, place: int, value:
     path.write_bytes(content)
     with contextlib.suppress(InputError):
         read_volume(folder)
+
+
+@pytest.mark.parametrize("uid", [b"1.3.46.670589.33.1.4", b"1.2.840.113619.5.2\x00\x00"])
+def test_private_syntaxes_are_named(tmp_path: Path, ct: Volume, uid: bytes):
+    for path in write_series(tmp_path, ct):
+        content = path.read_bytes()
+        assert content.count(b"1.2.840.10008.1.2.1\x00") == 1
+        path.write_bytes(content.replace(b"1.2.840.10008.1.2.1\x00", uid))
+    assert refusal(tmp_path).reason == Reason.UNSUPPORTED_SYNTAX

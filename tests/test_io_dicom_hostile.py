@@ -298,3 +298,19 @@ def test_several_wrong_bytes_of_a_header_do_not_make_it_crash(tmp_path_factory, 
     with contextlib.suppress(InputError):
         read_volume(folder)
     list_series(folder)
+
+
+@pytest.mark.parametrize(
+    "syntax", ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.1.99"]
+)
+@pytest.mark.parametrize("kept", [0.5, 0.8, 0.99])
+def test_compressed_files_that_are_cut_off(tmp_path: Path, ct: Volume, syntax: str, kept: float):
+    slices = datasets(ct)
+    for dataset in slices:
+        if syntax.endswith("99"):
+            dataset.file_meta.TransferSyntaxUID = syntax
+        else:
+            dataset.compress(syntax, generate_instance_uid=False)
+    last = write_datasets(tmp_path, slices)[-1]
+    last.write_bytes(last.read_bytes()[: int(last.stat().st_size * kept)])
+    assert refusal(tmp_path).reason in (Reason.TRUNCATED, Reason.NO_PIXELS)

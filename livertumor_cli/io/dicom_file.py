@@ -13,7 +13,12 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from livertumor_cli.errors import InputError, PixelError, Reason, UnsupportedFormatError
 
@@ -80,29 +85,60 @@ def is_dicom(path: Path) -> bool:
     )
 
 
-def read_dataset(path: Path, *, tags: Sequence[str] = ()) -> Dataset:
+def read_header(path: Path, *, tags: Sequence[str]) -> tuple[Dataset, bool]:
+    """Read some attributes of a DICOM file, and whether pixels follow them.
+
+    Args:
+        path: A file of which `is_dicom` is true.
+        tags: The attributes.
+
+    Raises:
+        PixelError: truncated, if the file ends within an element, which pydicom does not tell; and
+            as `read_dataset`.
+    """
+    with _Guarded(io.FileIO(str(path))) as stream:
+        dataset = dcmread(stream, stop_before_pixels=True, specific_tags=list(tags), force=True)
+        if stream.ended_early:
+            raise _cut_off(path)
+        _complete(dataset, path=path)
+        # pydicom stops at the pixels; a deflated data set it had to read to its end.
+        has_pixels = bool(stream.peek(1)) or _is_deflated(dataset)
+    return dataset, has_pixels
+
+
+def read_dataset(path: Path) -> Dataset:
     """Read a DICOM file; its file meta information always names a transfer syntax.
 
     Args:
         path: A file of which `is_dicom` is true.
-        tags: Only these attributes, and no pixels; everything if empty.
 
     Raises:
         PixelError: unreadable, if it has no file header and is no plausible image; truncated, if
-            it ends within its header, which pydicom does not tell.
+            a sequence or an image in it has no end.
         InputError: too_large, if it is a deflated file that grows beyond any scan.
         MALFORMED: What pydicom makes of a broken file.
     """
-    with _Guarded(io.FileIO(path)) as stream:
-        dataset = dcmread(
-            stream, stop_before_pixels=bool(tags), specific_tags=list(tags) or None, force=True
-        )
-        if tags and stream.ended_early:
-            raise PixelError(
-                f"{path.name} ends within its header.",
-                reason=Reason.TRUNCATED,
-                hint="Copy or export the series again.",
-            )
+    with _Guarded(io.FileIO(str(path))) as stream:
+        dataset = dcmread(stream, force=True)
+    if not dataset:
+        raise _cut_off(path)  # pydicom returns nothing instead of an error
+    _complete(dataset, path=path)
+    return dataset
+
+
+def _is_deflated(dataset: Dataset) -> bool:
+    return str(dataset.file_meta.TransferSyntaxUID) == DeflatedExplicitVRLittleEndian
+
+
+def _cut_off(path: Path) -> PixelError:
+    return PixelError(
+        f"{path.name} is cut off.",
+        reason=Reason.TRUNCATED,
+        hint="Copy or export the series again.",
+    )
+
+
+def _complete(dataset: FileDataset, *, path: Path) -> None:
     if not dataset.preamble and not _is_plausible(dataset):
         raise PixelError(
             f"{path.name} is a DICOM data set without its file header.",
@@ -111,7 +147,16 @@ def read_dataset(path: Path, *, tags: Sequence[str] = ()) -> Dataset:
         )
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = _syntax_found(dataset)
-    return dataset
+
+
+def reason_of(error: Exception) -> Reason:
+    """Whether what pydicom raised tells of a file that ends too early, or of another damage.
+
+    Args:
+        error: One of MALFORMED.
+    """
+    cut = isinstance(error, EOFError) or "incomplete or truncated" in str(error)
+    return Reason.TRUNCATED if cut else Reason.UNREADABLE
 
 
 def _syntax_found(dataset: FileDataset) -> str:

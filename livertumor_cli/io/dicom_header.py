@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from livertumor_cli.errors import PixelError, Reason
 from livertumor_cli.io.checks import require_size
 from livertumor_cli.io.dicom_fault import fault_of, image_words, modality_of, sop_class_of
-from livertumor_cli.io.dicom_file import MALFORMED, is_dicom, read_dataset
+from livertumor_cli.io.dicom_file import MALFORMED, is_dicom, read_header, reason_of
 from livertumor_cli.io.dicom_phase import About
 
 __all__ = ["MALFORMED", "Plane", "Vector", "read_planes"]
@@ -136,16 +136,19 @@ def read_planes(path: Path) -> list[Plane]:
     if not is_dicom(path):
         return []
     try:
-        dataset = read_dataset(path, tags=_TAGS)
+        dataset, has_pixels = read_header(path, tags=_TAGS)
         if sop_class_of(dataset) == _MEDIA_DIRECTORY:
             return []  # a DICOMDIR lists images and holds none
         if not dataset.get("SOPClassUID") and not dataset.get("Modality"):
             raise ValueError("nothing says what kind of object it is")
-        return list(_planes(dataset, path))
+        return [
+            plane if plane.fault or has_pixels else replace(plane, fault=Reason.NO_PIXELS)
+            for plane in _planes(dataset, path)
+        ]
     except MALFORMED as error:
         raise PixelError(
             f"{path.name} is a DICOM file whose header cannot be read.",
-            reason=Reason.UNREADABLE,
+            reason=reason_of(error),
             hint="Export the series again.",
         ) from error
 

@@ -21,7 +21,7 @@ from pydicom.uid import UID, SecondaryCaptureImageStorage, generate_uid
 
 from livertumor_cli.errors import PixelError, Reason
 from livertumor_cli.io.codestream import stated_size
-from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
+from livertumor_cli.io.dicom_file import MALFORMED, read_dataset, reason_of
 from livertumor_cli.io.dicom_header import Plane
 
 _GDCM_SYNTAXES = {
@@ -79,7 +79,7 @@ class PixelReader:
             stored = _stored(self._dataset, frame=plane.frame)
             padding = _padding(self._dataset, dtype=stored.dtype)
         except MALFORMED as error:
-            raise _undecodable(self._dataset, plane=plane) from error
+            raise _undecodable(self._dataset, error, plane=plane) from error
         if stored.shape != plane.size:
             raise PixelError(
                 f"{plane.path.name} holds {stored.shape} pixels, but its header states "
@@ -107,31 +107,32 @@ def _padding(dataset: Dataset, *, dtype: np.dtype[Any]) -> tuple[int, ...]:
     return tuple(number - 2**bits if number >= half else number for number in numbers)
 
 
-def _undecodable(dataset: Dataset, *, plane: Plane) -> PixelError:
+def _undecodable(dataset: Dataset, error: Exception, *, plane: Plane) -> PixelError:
     syntax = UID(str(dataset.get("file_meta", {}).get("TransferSyntaxUID", "")))
     native = syntax.is_transfer_syntax and not syntax.is_encapsulated
     return PixelError(
         f"The pixels of {plane.path.name} are cut off or damaged.",
-        reason=Reason.TRUNCATED if native else Reason.UNREADABLE,
+        reason=Reason.TRUNCATED if native else reason_of(error),
         hint="Copy or export the series again.",
     )
 
 
 def _stored(dataset: Dataset, *, frame: int) -> NDArray[Any]:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if UID(syntax).is_encapsulated:
-        _require_stated_size(dataset, frame=frame)
+    syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
     if syntax in _GDCM_SYNTAXES:
+        _require_stated_size(dataset, frame=frame)
         return _decoded_by_gdcm(dataset, frame=frame)
     try:
         has_decoder = get_decoder(syntax).is_available
     except NotImplementedError:
         has_decoder = False
     if has_decoder:
+        if syntax.is_encapsulated:
+            _require_stated_size(dataset, frame=frame)
         array: NDArray[Any] = pixel_array(dataset, index=frame, raw=True)
         return array
     raise PixelError(
-        f"The pixels are compressed in a way that is not supported ({syntax.name}).",
+        f"The pixels are stored in a way that is not supported ({syntax.name}).",
         reason=Reason.UNSUPPORTED_SYNTAX,
         hint="Export the series uncompressed or with JPEG 2000.",
     )
