@@ -106,11 +106,12 @@ def read_header(path: Path, *, tags: Sequence[str]) -> tuple[Dataset, bool]:
     return dataset, has_pixels
 
 
-def read_dataset(path: Path) -> Dataset:
+def read_dataset(path: Path, *, tags: Sequence[str] = ()) -> Dataset:
     """Read a DICOM file; its file meta information always names a transfer syntax.
 
     Args:
         path: A file of which `is_dicom` is true.
+        tags: Only these attributes, and no pixels; everything if empty.
 
     Raises:
         PixelError: unreadable, if it has no file header and is no plausible image; truncated, if
@@ -118,6 +119,8 @@ def read_dataset(path: Path) -> Dataset:
         InputError: too_large, if it is a deflated file that grows beyond any scan.
         MALFORMED: What pydicom makes of a broken file.
     """
+    if tags:
+        return read_header(path, tags=tags)[0]
     with _Guarded(io.FileIO(str(path))) as stream:
         dataset = dcmread(stream, force=True)
     if not dataset:
@@ -127,7 +130,7 @@ def read_dataset(path: Path) -> Dataset:
 
 
 def _is_deflated(dataset: Dataset) -> bool:
-    return str(dataset.file_meta.TransferSyntaxUID) == DeflatedExplicitVRLittleEndian
+    return str(dataset.file_meta.TransferSyntaxUID) == str(DeflatedExplicitVRLittleEndian)
 
 
 def _cut_off(path: Path) -> PixelError:
