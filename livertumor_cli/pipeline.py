@@ -17,7 +17,7 @@ from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineReque
 from livertumor_cli.engine.open_engine import open_engine, resolve_device
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.inference.cascade import run_cascade
-from livertumor_cli.io.atomic import write_text
+from livertumor_cli.io.atomic import write_files, write_text
 from livertumor_cli.io.dicom_results import DicomObject, DicomPlan, plan_dicom, write_dicom
 from livertumor_cli.io.formats import read_volume, write_label_map
 from livertumor_cli.io.output_folder import OutputFolder
@@ -29,6 +29,7 @@ from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.recipes.store import DEFAULT_RECIPE, find_recipe, verify_stage
 from livertumor_cli.report.json_report import build_report, report_text
+from livertumor_cli.report.pages import FIGURES, HTML, reader_files
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
 from livertumor_cli.report.tables import lesions_csv
 from livertumor_cli.stopwatch import StopWatch
@@ -37,7 +38,7 @@ from livertumor_cli.volume import LabelMap, Volume
 Progress = Callable[[str, int, int], None]
 """Told (step, done, total); a total of 0 means that the end is not known."""
 
-RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", "report.json"}
+RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", "report.json", HTML, FIGURES}
 """What `write_case` always puts into the folder; of DICOM scans `dicom_results.DICOM_FILES` too."""
 
 
@@ -236,13 +237,16 @@ def segment_volume(
     )
 
 
-def write_case(result: CaseResult, target: Path, *, overwrite: bool) -> dict[str, Any]:
-    """Write masks, tables and report into a folder that appears whole or not at all.
+def write_case(
+    result: CaseResult, target: Path, *, overwrite: bool, pdf: bool = False
+) -> dict[str, Any]:
+    """Write masks, tables and reports into a folder that appears whole or not at all.
 
     Args:
         result: From `segment_case`.
         target: The folder.
         overwrite: Whether an earlier result may be replaced.
+        pdf: Whether `report.pdf` is written too.
 
     Returns:
         The content of `report.json`.
@@ -267,6 +271,11 @@ def write_case(result: CaseResult, target: Path, *, overwrite: bool) -> dict[str
             recipe=f"{recipe.name} {recipe.version}",
         )
         report = result.report()
+        masks = (result.mask, result.lesions)
+        pages = reader_files(
+            report, volume=result.volume, masks=masks, findings=result.findings, pdf=pdf
+        )
+        write_files(folder, pages)
         watch.lap("write")
         report["timings_s"]["write"] = round(watch.timings_s["write"], 3)
         write_text(folder / "report.json", report_text(report))

@@ -33,12 +33,13 @@ MAY_USE: dict[str, frozenset[str]] = {
     "phantom": BOTTOM,
     "inference": INFERENCE,
     "pipeline": PIPELINE,
+    "remeasure": PIPELINE | {"pipeline"},
     "demo": PIPELINE | {"pipeline", "phantom"},
     "batch": PIPELINE | {"pipeline"},
     "networks": BOTTOM,
     "training": TRAINING,
     "export": EXPORT,
-    "cli": PIPELINE | {"pipeline", "demo", "batch", "phantom"},
+    "cli": PIPELINE | {"pipeline", "remeasure", "demo", "batch", "phantom"},
     "__main__": frozenset({"cli"}),
 }
 """What each part of the package may import, besides itself."""
@@ -62,6 +63,9 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "highdicom": ("io/dicom_seg.py", "io/dicom_sr.py", "io/dicom_rtstruct.py"),
     "click": ("cli/",),
     "rich": ("cli/",),
+    "jinja2": ("report/html.py",),
+    "PIL": ("report/drawing.py",),
+    "reportlab": ("report/pdf.py",),
     "psutil": ("process_memory.py", "engine/", "cli/"),
 }
 """Where a library may be imported, as the beginning of the path."""

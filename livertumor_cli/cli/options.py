@@ -151,6 +151,7 @@ _RESULT_OPTIONS = (
         help="Folder for the results.",
     ),
     click.option("--overwrite", is_flag=True, help="Replace an earlier result in that folder."),
+    click.option("--pdf", is_flag=True, help="Also write report.pdf, the report as A4 pages."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, nothing else."),
     click.option("--quiet", "-q", is_flag=True, help="No progress and no table."),
 )

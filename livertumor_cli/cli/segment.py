@@ -30,6 +30,7 @@ def segment(
     scan: Path,
     output: Path | None,
     overwrite: bool,
+    pdf: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -46,6 +47,7 @@ def segment(
         scan,
         target=target,
         overwrite=overwrite,
+        pdf=pdf,
         quiet=quiet or as_json,
         options=segment_options(**options),
     )
@@ -98,7 +100,7 @@ def default_output(scan: Path) -> Path:
 
 
 def run_and_write(
-    scan: Path, *, target: Path, overwrite: bool, quiet: bool, options: SegmentOptions
+    scan: Path, *, target: Path, overwrite: bool, pdf: bool, quiet: bool, options: SegmentOptions
 ) -> dict[str, Any]:
     """Segment with progress on stderr, write the results, and return the report."""
     from livertumor_cli.cli.progress import show_progress
@@ -110,7 +112,7 @@ def run_and_write(
     with show_progress(quiet=quiet) as progress:
         result = segment_case(scan, options=options, progress=progress)
         progress("write", 0, 0)
-        return write_case(result, target, overwrite=overwrite)
+        return write_case(result, target, overwrite=overwrite, pdf=pdf)
 
 
 def show_result(report: dict[str, Any], *, target: Path, as_json: bool, quiet: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -85,6 +85,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with written_atomically(path) as stream:
         stream.write(content)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write several files, each in one step; folders in their names are made.
+
+    Args:
+        folder: Where to.
+        files: Content by name, such as "figures/lesion_01.png".
+
+    Raises:
+        OutputError: If one cannot be written.
+    """
+    for name, content in files.items():
+        path = folder / name
+        make_folder(path.parent)
+        write_bytes(path, content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -98,12 +98,12 @@ def summary_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
     liver, tumor, vessel = report["liver"], report["tumor"], report["vessel"]
     return [
-        ("Liver volume, tumors and vessels included", _cell(liver["volume_ml"], 1, "ml")),
-        ("Liver volume without tumors", _cell(liver["without_tumor_ml"], 1, "ml")),
-        ("Liver mean density", _cell(liver["mean_hu"], 0, "HU")),
-        ("Tumor volume", _cell(tumor["volume_ml"], 1, "ml")),
-        ("Tumor burden", _cell(tumor["burden_percent"], 1, "%")),
-        ("Vessel volume", _cell(vessel["volume_ml"], 1, "ml")),
+        ("Liver volume, tumors and vessels included", cell(liver["volume_ml"], 1, "ml")),
+        ("Liver volume without tumors", cell(liver["without_tumor_ml"], 1, "ml")),
+        ("Liver mean density", cell(liver["mean_hu"], 0, "HU")),
+        ("Tumor volume", cell(tumor["volume_ml"], 1, "ml")),
+        ("Tumor burden", cell(tumor["burden_percent"], 1, "%")),
+        ("Vessel volume", cell(vessel["volume_ml"], 1, "ml")),
         ("Lesions", str(tumor["count"])),
         *_size_rows(tumor),
     ]
@@ -117,9 +117,9 @@ def _size_rows(tumor: Mapping[str, Any]) -> list[tuple[str, str]]:
     names = " and ".join(str(number) for number in tumor["candidate_target_ids"])
     targets = f"Candidate targets (lesions {names}), sum" if names else "Candidate targets, sum"
     return [
-        ("Longest diameter", _cell(tumor["largest_diameter_mm"], 1, "mm")),
+        ("Longest diameter", cell(tumor["largest_diameter_mm"], 1, "mm")),
         ("Lesions longer than 2 / 3 / 5 cm", counts),
-        (targets, _cell(tumor["candidate_target_sum_mm"], 1, "mm") if names else MISSING),
+        (targets, cell(tumor["candidate_target_sum_mm"], 1, "mm") if names else MISSING),
     ]
 
 
@@ -132,14 +132,14 @@ def lesion_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             f"{lesion['id']}",
-            _cell(lesion["volume_ml"], 2),
-            _cell(lesion["longest_axial_diameter_mm"], 1),
-            _cell(lesion["perpendicular_diameter_mm"], 1),
-            _cell(lesion["max_3d_diameter_mm"], 1),
-            _cell(lesion["capsule_distance_mm"], 1),
-            _cell(lesion["vessel_distance_mm"], 1),
+            cell(lesion["volume_ml"], 2),
+            cell(lesion["longest_axial_diameter_mm"], 1),
+            cell(lesion["perpendicular_diameter_mm"], 1),
+            cell(lesion["max_3d_diameter_mm"], 1),
+            cell(lesion["capsule_distance_mm"], 1),
+            cell(lesion["vessel_distance_mm"], 1),
             f"{lesion['slice_index']}",
-            _cell(lesion["mean_hu"], 0),
+            cell(lesion["mean_hu"], 0),
             "".join(FLAG_LETTERS[flag] for flag in lesion["flags"]) or MISSING,
         )
         for lesion in report["lesions"]
@@ -164,7 +164,8 @@ def _csv_cells(entry: Mapping[str, Any]) -> dict[str, Any]:
     return cells
 
 
-def _cell(value: float | None, digits: int, unit: str = "") -> str:
+def cell(value: float | None, digits: int, unit: str = "") -> str:
+    """A number ready to read; MISSING where it does not exist."""
     if value is None:
         return MISSING
     return f"{value:.{digits}f} {unit}".rstrip()

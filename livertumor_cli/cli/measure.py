@@ -1,0 +1,63 @@
+"""`livertumor measure SCAN MASK`: the report of a mask that a person corrected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from livertumor_cli.cli.options import result_options, scan_options
+
+_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+@click.command()
+@click.argument("scan", type=click.Path(path_type=Path))
+@click.argument("mask", type=click.Path(path_type=Path))
+@result_options
+@scan_options
+def measure(
+    scan: Path,
+    mask: Path,
+    output: Path | None,
+    overwrite: bool,
+    pdf: bool,
+    as_json: bool,
+    quiet: bool,
+    series: str,
+    resample_irregular: bool,
+) -> None:
+    """Measure liver, tumors and vessels that MASK marks in SCAN, and write the report of 'segment'.
+
+    MASK is a label map on the scan's own voxels, such as the mask of 'segment' corrected in 3D
+    Slicer or ITK-SNAP: .nii, .nii.gz, .nrrd or .mha with 1 liver, 2 tumor, 3 vessel. No network
+    runs. Results appear in <MASK>_measured beside the mask, or in the folder given with -o.
+
+    Example: livertumor measure scan.nii.gz corrected.nii.gz -o results/patient1_corrected
+    """
+    from livertumor_cli.cli.progress import show_progress
+    from livertumor_cli.cli.segment import show_result
+    from livertumor_cli.io.output_folder import require_writable
+    from livertumor_cli.pipeline import RESULT_FILES, write_case
+    from livertumor_cli.remeasure import measure_files
+
+    target = output or default_output(mask)
+    require_writable(target, files=RESULT_FILES, overwrite=overwrite)
+    with show_progress(quiet=quiet or as_json) as progress:
+        result = measure_files(
+            scan, mask, series=series, resample_irregular=resample_irregular, progress=progress
+        )
+        progress("write", 0, 0)
+        report = write_case(result, target, overwrite=overwrite, pdf=pdf)
+    show_result(report, target=target, as_json=as_json, quiet=quiet)
+
+
+def default_output(mask: Path) -> Path:
+    """`<mask>_measured` beside the mask, without its suffix."""
+    whole = mask.absolute()
+    name = whole.name
+    for suffix in _SUFFIXES:
+        if name.lower().endswith(suffix):
+            name = name[: -len(suffix)]
+            break
+    return whole.parent / f"{name}_measured"

@@ -1,0 +1,142 @@
+"""A mask that a person corrected, read onto the grid of its scan; nothing is resampled.
+
+3D Slicer saves a label map cropped to what is labeled, other programs turn or mirror the axes. Such
+a mask still has the scan's voxels, so each voxel is put where it belongs. A mask whose voxels lie
+between those of the scan is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from livertumor_cli.anatomy import Label
+from livertumor_cli.arrays import LabelArray
+from livertumor_cli.errors import (
+    EmptyMaskError,
+    GeometryError,
+    InputError,
+    Reason,
+    UnsupportedFormatError,
+)
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.io.label_maps import read_label_map
+from livertumor_cli.volume import LabelMap
+
+TOLERANCE_VOXELS = 0.1
+"""How far voxel centers of mask and scan may lie apart: programs round positions and angles."""
+
+_NIFTI = (".nii", ".nii.gz")
+_ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+_HINT = "Save it as label map (.nii.gz or .nrrd) with 0 background, 1 liver, 2 tumor, 3 vessel."
+
+
+def read_mask(path: Path, *, scan: Geometry) -> LabelMap:
+    """Read labels onto the grid of a scan.
+
+    Args:
+        path: .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd with the values of `anatomy.Label`.
+        scan: The grid of the scan that it was drawn on.
+
+    Raises:
+        InputError: If the file is no such mask, has other values, no voxel, or another grid.
+    """
+    name = path.name.lower()
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND)
+    if name.endswith(_NIFTI):
+        mask = read_label_map(path)
+    elif name.endswith(_ITK):
+        mask = _read_itk(path)
+    else:
+        raise _no_mask(path, "its format is not read")
+    _require_labels(np.asarray(mask.labels), path)
+    return LabelMap(_placed(mask, scan, path=path), scan)
+
+
+def _read_itk(path: Path) -> LabelMap:
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(
+            f"{path.name} cannot be read.", reason=Reason.UNREADABLE, hint=_HINT
+        ) from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise _no_mask(path, "it holds several layers", reason=Reason.FOUR_DIMENSIONAL)
+    stored: NDArray[Any] = sitk.GetArrayFromImage(image)
+    labels = stored.astype(np.uint8)
+    if not np.array_equal(labels, stored):
+        raise _no_mask(path, "its values are not whole numbers from 0 to 255")
+    affine = np.eye(4)
+    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    depth, height, width = labels.shape
+    return LabelMap(labels, Geometry((depth, height, width), affine))
+
+
+def _require_labels(labels: NDArray[Any], path: Path) -> None:
+    values = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)).tolist()
+    foreign = [str(value) for value in values if value > max(Label)]
+    if foreign:
+        raise _no_mask(path, f"it has the values {', '.join(foreign[:5])}")
+    if values in ([], [0]):
+        raise EmptyMaskError(f"{path.name} has no labeled voxel.", hint=_HINT)
+
+
+def _no_mask(
+    path: Path, why: str, *, reason: Reason = Reason.UNSUPPORTED_FORMAT
+) -> UnsupportedFormatError:
+    return UnsupportedFormatError(
+        f"{path.name} is no mask of liver and tumors: {why}.", reason=reason, hint=_HINT
+    )
+
+
+def _placed(mask: LabelMap, scan: Geometry, *, path: Path) -> LabelArray:
+    """The labels on the scan's grid.
+
+    Raises:
+        GeometryError: If voxels lie between those of the scan, or labeled ones outside it.
+    """
+    affine = np.linalg.inv(scan.affine_lps) @ mask.geometry.affine_lps
+    steps, start = np.rint(affine[:3, :3]), np.rint(affine[:3, 3])
+    is_turn = (
+        np.array_equal(np.abs(steps).sum(axis=0), [1, 1, 1]) and abs(np.linalg.det(steps)) == 1
+    )
+    apart = affine[:3, :3] - steps
+    # The error grows linearly: it is largest at a corner.
+    corners = np.array(mask.geometry.shape[::-1]) - 1
+    worst = np.abs(affine[:3, 3] - start) + np.abs(apart) @ corners
+    if not is_turn or worst.max() > TOLERANCE_VOXELS:
+        raise _other_grid(mask.geometry, scan, path=path)
+    axes = np.abs(steps).argmax(axis=1)  # the mask's axis along each of the scan's, x y z
+    turned = np.asarray(mask.labels).transpose().transpose(axes)
+    for axis in range(3):
+        if steps[axis, axes[axis]] < 0:
+            turned = np.flip(turned, axis)
+            start[axis] -= turned.shape[axis] - 1
+    labels = np.zeros(scan.shape[::-1], dtype=np.uint8)
+    into, part = [], []
+    for first, size, whole in zip(start.astype(int), turned.shape, labels.shape, strict=True):
+        low, high = max(0, first), min(whole, first + size)
+        into.append(slice(low, max(low, high)))
+        part.append(slice(low - first, max(low, high) - first))
+    labels[tuple(into)] = turned[tuple(part)]
+    if np.count_nonzero(labels) != np.count_nonzero(turned):
+        raise _other_grid(mask.geometry, scan, path=path)
+    return np.ascontiguousarray(labels.transpose())
+
+
+def _other_grid(mask: Geometry, scan: Geometry, *, path: Path) -> GeometryError:
+    sizes = " and ".join(
+        f"{grid.shape} at {tuple(round(size, 3) for size in grid.spacing_mm)} mm"
+        for grid in (mask, scan)
+    )
+    return GeometryError(
+        f"{path.name} and the scan lie on different grids: {sizes} (z, y, x).",
+        reason=Reason.GRIDS_DIFFER,
+        hint="Draw and save the mask on this scan as reference; nothing is resampled here.",
+    )

@@ -1,0 +1,70 @@
+"""The report as one HTML file that needs nothing else: pictures and style are in it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from livertumor_cli.report import words
+from livertumor_cli.report.figures import OVERVIEWS, PROJECTIONS, lesion_file
+from livertumor_cli.report.tables import summary_rows
+
+PROJECTION_WORDS = {"front": "Liver from the front", "below": "Liver from below"}
+
+
+def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
+    """The page.
+
+    Args:
+        report: From `build_report`.
+        figures: From `case_figures`.
+    """
+    # Names of files and recipes are the user's: everything is escaped.
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
+    source = files("livertumor_cli.report").joinpath("report.html.j2").read_text("utf-8")
+    return environment.from_string(source).render(
+        report=report,
+        summary=summary_rows(report),
+        columns=words.TABLE_COLUMNS,
+        rows=words.table_rows(report),
+        overviews=[
+            [
+                (_inline(figures[name]), text)
+                for name, text in overview_names(figures)
+                if kind in name
+            ]
+            for kind in ("overview", "projection")
+        ],
+        orientation=words.ORIENTATION,
+        lesion_caption=words.LESION_CAPTION,
+        cards=[_card(lesion, figures) for lesion in report["lesions"]],
+        method=words.method_rows(report),
+        origin=words.origin_rows(report),
+    )
+
+
+def overview_names(figures: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """File name and description of the pictures of the whole case, in their order."""
+    named = [(f"overview_{name}.png", f"{name.capitalize()} section") for name in OVERVIEWS]
+    named += [(f"projection_{name}.png", PROJECTION_WORDS[name]) for name in PROJECTIONS]
+    return [(name, text) for name, text in named if name in figures]
+
+
+def _card(lesion: Mapping[str, Any], figures: Mapping[str, bytes]) -> dict[str, Any]:
+    return {
+        "id": lesion["id"],
+        "picture": _inline(figures[lesion_file(lesion["id"])]),
+        "size": words.diameters(lesion),
+        "flags": [words.FLAG_WORDS[flag] for flag in lesion["flags"]],
+        "facts": words.lesion_facts(lesion),
+    }
+
+
+def _inline(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,0 +1,159 @@
+"""The report in words: what the page for the browser and the page for the printer both say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from livertumor_cli.report.tables import MISSING, cell
+
+FLAG_WORDS = {
+    "below_measurable": "below measurable",
+    "touches_border": "at scan border",
+    "borderline": "borderline",
+}
+
+TABLE_COLUMNS: tuple[str, ...] = (
+    "Lesion",
+    "Longest × perp. mm",
+    "3D mm",
+    "Volume ml (range)",
+    "Slice",
+    "HU",
+    "To liver HU",
+    "To capsule mm",
+    "To vessel mm",
+    "Prob.",
+    "Flags",
+)
+
+ORIENTATION = (
+    "R, L, A, P, S, I: the patient's right, left, front, back, head and feet. Axial pictures are "
+    "seen from the feet. Green: liver. Orange: tumor. Blue: vessels."
+)
+
+LESION_CAPTION = (
+    "For each lesion the slice of its longest axial diameter: left as it is, right with its "
+    "outline (just outside it), the longest diameter (yellow) and the perpendicular (white). "
+    "Window -75 to 175 HU. Slices count from 0 in the stored order."
+)
+
+
+def table_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Cells of each lesion in the order of TABLE_COLUMNS.
+
+    Args:
+        report: From `build_report`.
+    """
+    return [
+        (
+            str(lesion["id"]),
+            diameters(lesion).removesuffix(" mm"),
+            cell(lesion["max_3d_diameter_mm"], 1),
+            volume(lesion).replace(" ml", ""),
+            str(lesion["slice_index"]),
+            cell(lesion["mean_hu"], 0),
+            cell(lesion["contrast_to_liver_hu"], 0),
+            cell(lesion["capsule_distance_mm"], 1),
+            cell(lesion["vessel_distance_mm"], 1),
+            cell(lesion["mean_probability"], 2),
+            ", ".join(FLAG_WORDS[flag] for flag in lesion["flags"]),
+        )
+        for lesion in report["lesions"]
+    ]
+
+
+def diameters(lesion: Mapping[str, Any]) -> str:
+    """Both axial diameters, such as "34.2 × 22.1 mm"."""
+    longest, perpendicular = (
+        cell(lesion[f"{name}_diameter_mm"], 1) for name in ("longest_axial", "perpendicular")
+    )
+    return f"{longest} × {perpendicular} mm"
+
+
+def volume(lesion: Mapping[str, Any]) -> str:
+    """Volume with its range, such as "12.3 ml (11.0 to 13.6)"."""
+    digits = 1 if lesion["volume_ml"] >= 10 else 2 if lesion["volume_ml"] >= 0.1 else 3
+    text = cell(lesion["volume_ml"], digits, "ml")
+    if lesion["volume_range_ml"] is None:
+        return text
+    low, high = (cell(end, digits) for end in lesion["volume_range_ml"])
+    return f"{text} ({low} to {high})"
+
+
+def lesion_facts(lesion: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of what stands beside a lesion's picture.
+
+    Args:
+        lesion: One of the report's.
+    """
+    height_mm = lesion["longest_axis_lps_mm"][0][2]
+    scales = lesion["volume_range_scales_ml"]
+    facts = [
+        ("Slice", f"{lesion['slice_index']}, at S {height_mm:.1f} mm"),
+        ("Volume", volume(lesion)),
+        ("Volume over scales", "" if scales is None else f"{scales[0]:.2f} to {scales[1]:.2f} ml"),
+        ("Maximum 3D", cell(lesion["max_3d_diameter_mm"], 1, "mm")),
+        ("Equal sphere", cell(lesion["equivalent_sphere_diameter_mm"], 1, "mm")),
+        ("Density", f"{cell(lesion['mean_hu'], 0)} ± {cell(lesion['sd_hu'], 0)} HU"),
+        ("To the liver", cell(lesion["contrast_to_liver_hu"], 0, "HU")),
+        ("Capsule", _distance(lesion["capsule_distance_mm"])),
+        ("Nearest vessel", _vessel(lesion)),
+        ("Segments (approximate)", _segments(lesion["couinaud_shares"])),
+        ("Mean probability", cell(lesion["mean_probability"], 2)),
+    ]
+    return [(name, text) for name, text in facts if text not in ("", MISSING)]
+
+
+def _distance(distance_mm: float | None) -> str:
+    if distance_mm is None:
+        return MISSING
+    return "touches" if distance_mm == 0 else f"{distance_mm:.1f} mm away"
+
+
+def _vessel(lesion: Mapping[str, Any]) -> str:
+    contact = lesion["vessel_contact_mm2"]
+    if contact:
+        return f"touches, {contact:.0f} mm²"
+    return _distance(lesion["vessel_distance_mm"])
+
+
+def _segments(shares: Mapping[str, float] | None) -> str:
+    if not shares:
+        return ""
+    return ", ".join(f"{segment} ({100 * share:.0f} %)" for segment, share in shares.items())
+
+
+def origin_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was measured, by what, and on what terms.
+
+    Args:
+        report: From `build_report`.
+    """
+    scan, recipe, program = report["input"], report["recipe"], report["program"]
+    z, y, x = scan["shape_zyx"]
+    depth, height, width = scan["spacing_mm"]
+    rows = [
+        ("Scan", scan["file_name"] or ""),
+        ("Series", scan["series_uid"] or ""),
+        ("Voxels", f"{x} × {y} × {z} of {width:.3g} × {height:.3g} × {depth:.3g} mm"),
+        ("Program", f"{program['name']} {program['version']}"),
+        ("Model", " ".join(part for part in (recipe["name"], recipe["version"]) if part)),
+        ("", recipe["title"]),
+        ("License of the weights", recipe["license"]),
+        (
+            "Run on",
+            ", ".join(report[key] for key in ("device", "engine", "precision") if report[key]),
+        ),
+        ("Scales", ", ".join(f"{scale:g}" for scale in report["scales"])),
+        *((f"SHA-256 of {name}", digest) for name, digest in recipe["files"].items()),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def method_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The definitions of the report, with readable names."""
+    return [
+        (name.replace("_", " ").capitalize().replace(" 3d ", " 3D "), str(text))
+        for name, text in report["method"].items()
+    ]

@@ -1,0 +1,105 @@
+"""`livertumor measure`: the report of a mask from a file."""
+
+import hashlib
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+from segment_runs import GEOMETRY, assert_refused, names
+from toy_recipe import Patient
+
+from livertumor_cli.cli.app import run
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.io.dicom_ct import write_ct_series
+from livertumor_cli.io.formats import write_label_map
+from livertumor_cli.pipeline import RESULT_FILES
+from livertumor_cli.report.json_report import load_schema
+from livertumor_cli.volume import LabelMap
+
+
+@pytest.fixture
+def mask(tmp_path):
+    path = tmp_path / "corrected.nii.gz"
+    write_label_map(path, LabelMap(Patient().truth(GEOMETRY), GEOMETRY))
+    return path
+
+
+def report_in(folder):
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    jsonschema.validate(report, load_schema())
+    return report
+
+
+def test_results_appear_beside_the_mask(scan, mask, capsys):
+    assert run(["measure", str(scan), str(mask)]) == 0
+    folder = mask.parent / "corrected_measured"
+    assert names(folder) == RESULT_FILES
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == str(folder)
+    assert "Measuring" in err
+    report = report_in(folder)
+    truth = Patient().truth(GEOMETRY)
+    assert report["tumor"]["count"] == 1
+    assert report["lesions"][0]["volume_ml"] == pytest.approx(
+        (truth == 2).sum() * GEOMETRY.voxel_ml, abs=1e-3
+    )
+    assert report["lesions"][0]["mean_probability"] is None
+    assert report["recipe"]["files"] == {mask.name: hashlib.sha256(mask.read_bytes()).hexdigest()}
+    assert report["flags"][0] == "The labels come from a file; no network ran."
+    assert (report["device"], report["scales"]) == ("", [])
+
+
+def test_what_was_segmented_measures_the_same(segment, scan, tmp_path, capsys):
+    assert segment(scan, "-o", str(tmp_path / "one"), "-q") == 0
+    mask = tmp_path / "one" / "mask.nii.gz"
+    assert run(["measure", str(scan), str(mask), "-o", str(tmp_path / "two"), "-q"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "two")
+    one, two = (report_in(tmp_path / name) for name in ("one", "two"))
+    assert set(one) == set(two)
+    for lesion in (one["lesions"][0], two["lesions"][0]):
+        lesion.pop("mean_probability")
+    for key in ("liver", "tumor", "vessel", "lesions", "input", "method"):
+        assert one[key] == two[key]
+
+
+def test_a_series_and_json(tmp_path, mask, capsys):
+    write_ct_series(tmp_path / "series", Patient().scan(GEOMETRY), seed="toy")
+    target = tmp_path / "out"
+    arguments = ["measure", str(tmp_path / "series"), str(mask), "-o", str(target), "--json"]
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == report_in(target)
+    assert err == ""
+    assert names(target) == RESULT_FILES
+    assert json.loads(out)["lesions"][0]["sop_instance_uid"]
+
+
+def test_pdf_on_request(scan, mask, tmp_path):
+    target = tmp_path / "out"
+    assert run(["measure", str(scan), str(mask), "-o", str(target), "--pdf", "-q"]) == 0
+    assert names(target) == RESULT_FILES | {"report.pdf"}
+    assert (target / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_another_grid_is_refused(scan, tmp_path, capsys):
+    geometry = Geometry.from_spacing((10, 10, 10), spacing_mm=(3.0, 2.5, 2.5))
+    other = tmp_path / "other.nii.gz"
+    write_label_map(other, LabelMap(np.ones((10, 10, 10), np.uint8), geometry))
+    assert run(["measure", str(scan), str(other)]) == 3
+    assert_refused(capsys, "different grids")
+    assert not (tmp_path / "other_measured").exists()
+
+
+def test_an_earlier_result_is_kept(scan, mask, tmp_path, capsys):
+    arguments = ["measure", str(scan), str(mask), "-o", str(tmp_path / "out"), "-q"]
+    assert run(arguments) == 0
+    capsys.readouterr()
+    assert run(arguments) == 6
+    assert_refused(capsys, "exists already")
+    assert run([*arguments, "--overwrite"]) == 0
+
+
+def test_options_reach_the_reader(scan, mask, capsys):
+    assert run(["measure", str(scan), str(mask), "--series", "1", "-q"]) == 2
+    assert "no DICOM" in capsys.readouterr().err

@@ -1,0 +1,123 @@
+"""The HTML and PDF reports with no, one and forty lesions, and what must not stand in them."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, lesion
+
+from livertumor_cli.report.figures import lesion_file
+from livertumor_cli.report.html import html_report
+from livertumor_cli.report.json_report import build_report
+from livertumor_cli.report.pdf import pdf_report
+from livertumor_cli.report.words import TABLE_COLUMNS, lesion_facts, table_rows
+from livertumor_cli.volume import Source
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415478da63f8ffff3f"
+    "0005fe02fe0def46b80000000049454e44ae426082"
+)
+MANY = replace(FINDINGS, lesions=tuple(lesion(number) for number in range(1, 41)))
+NONE = replace(FINDINGS, lesions=(), tumor_volume_ml=0.0)
+FIGURES = {
+    **{f"overview_{name}.png": PNG for name in ("axial", "coronal", "sagittal")},
+    **{f"projection_{name}.png": PNG for name in ("front", "below")},
+    **{lesion_file(number): PNG for number in range(1, 41)},
+}
+
+
+def report_of(findings=FINDINGS, source=NIFTI, **changes):
+    record = replace(RECORD, **changes)
+    return build_report(findings, source=source, geometry=GEOMETRY, record=record)
+
+
+class Structure(HTMLParser):
+    """Counts tags and checks that they are closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.counts, self.sources = [], {}, []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize(("findings", "count"), [(NONE, 0), (FINDINGS, 1), (MANY, 40)])
+def test_html_is_whole_and_needs_no_other_file(findings, count):
+    text = html_report(report_of(findings), FIGURES)
+    page = Structure(text)
+    assert page.counts["img"] == 5 + count
+    assert page.counts.get("section", 0) == count
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
+    assert "<script" not in text
+    assert "http" not in text
+    assert ("No tumor was found." in text) == (count == 0)
+    assert text.count("Research use only, not a medical device.") == 2
+    for words in ("CC-BY-4.0", "openvino 2026.4.1", "The liver touches the edge", "0" * 64):
+        assert words in text
+    assert "None" not in text
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
+
+
+def test_names_are_escaped():
+    source = Source(Path("<b>&.nii"), "nifti")
+    text = html_report(report_of(source=source, flags=("A < B & C",)), FIGURES)
+    assert "&lt;b&gt;&amp;.nii" in text
+    assert "A &lt; B &amp; C" in text
+
+
+@pytest.mark.parametrize("source", [NIFTI, DICOM])
+def test_nothing_names_the_patient(source):
+    report = report_of(source=source)
+    for content in (html_report(report, FIGURES).encode(), pdf_report(report, FIGURES)):
+        assert b"MUELLER" not in content
+        assert b"archive" not in content
+
+
+def test_rows_and_facts():
+    (row,) = table_rows(report_of())
+    assert len(row) == len(TABLE_COLUMNS)
+    assert row[:4] == ("1", "14.1 × 7.0", "20.0", "1.24 (1.10 to 1.40)")
+    assert row[-1] == "at scan border, borderline"
+    facts = dict(lesion_facts(report_of()["lesions"][0]))
+    assert facts["Capsule"] == "12.3 mm away"
+    assert "Nearest vessel" not in facts
+    assert facts["Segments (approximate)"] == "8 (75 %), 5 (25 %)"
+    assert "Volume over scales" not in facts
+
+
+def test_touching_is_said():
+    surroundings = replace(lesion().surroundings, capsule_distance_mm=0.0, vessel_distance_mm=0.0)
+    touching = replace(lesion(), surroundings=replace(surroundings, vessel_contact_mm2=12.3))
+    (entry,) = report_of(replace(FINDINGS, lesions=(touching,)))["lesions"]
+    facts = dict(lesion_facts(entry))
+    assert (facts["Capsule"], facts["Nearest vessel"]) == ("touches", "touches, 12 mm²")
+
+
+@pytest.mark.parametrize(
+    ("findings", "pages"), [(NONE, (1, 3)), (FINDINGS, (2, 4)), (MANY, (11, 25))]
+)
+def test_pdf_has_its_pages(findings, pages):
+    content = pdf_report(report_of(findings), FIGURES)
+    assert content.startswith(b"%PDF-")
+    assert pages[0] <= len(re.findall(rb"/Type /Page\b", content)) <= pages[1]
+
+
+def test_equal_reports_make_equal_files():
+    assert pdf_report(report_of(), FIGURES) == pdf_report(report_of(), FIGURES)
+
+
+def test_letters_beyond_the_fonts_end_no_run():
+    report = report_of(source=Source(Path("肝臓_Łódź.nii.gz"), "nifti"), flags=("≥ <5> & µ",))
+    assert pdf_report(report, FIGURES).startswith(b"%PDF-")
+    assert "肝臓_Łódź.nii.gz" in html_report(report, FIGURES)
