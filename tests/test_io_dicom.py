@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -197,3 +198,25 @@ def test_a_dicomdir_and_its_folder_give_the_same(tmp_path: Path, ct: Volume):
     assert_same_patient(read_volume(tmp_path), ct)
     paths[-1].unlink()
     assert refusal(tmp_path / "DICOMDIR").reason == Reason.MISSING_SLICES
+
+
+@pytest.mark.parametrize("style", [str.lower, "{}.".format, "{};1".format, "{}.;1".format])
+def test_a_dicomdir_whose_disk_writes_names_otherwise(tmp_path: Path, ct: Volume, style):
+    written = write_series(tmp_path / "IMAGES", ct)
+    listed = [path.rename(path.with_name(path.stem.upper())) for path in written]
+    write_dicomdir(tmp_path, listed)
+    for path in listed:
+        path.rename(path.with_name(style(path.name)))
+    (tmp_path / "IMAGES").rename(tmp_path / "images")
+    assert_same_patient(read_volume(tmp_path / "DICOMDIR"), ct)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("parts", [["..", "secret"], ["", "etc"], ["/etc", "hostname"], ["C:"]])
+def test_a_dicomdir_that_climbs_is_refused(tmp_path: Path, ct: Volume, parts: list[str]):
+    paths = write_series(tmp_path, ct)
+    write_dicomdir(tmp_path, paths)
+    directory = dcmread(tmp_path / "DICOMDIR")
+    directory.DirectoryRecordSequence[2].ReferencedFileID = parts
+    directory.save_as(tmp_path / "DICOMDIR")
+    assert refusal(tmp_path / "DICOMDIR").reason == Reason.UNSAFE_ARCHIVE

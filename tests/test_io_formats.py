@@ -290,3 +290,26 @@ def test_a_damaged_file_is_removed(tmp_path: Path, ct: Volume):
 def test_bright_voxel_survives_a_round_trip(tmp_path: Path, ct: Volume):
     write_volume(tmp_path / "ct.nii.gz", ct)
     assert read_volume(tmp_path / "ct.nii.gz").hu[BRIGHT] == BRIGHT_HU
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("ct.mhd", "ct.raw", "/etc/hostname"),
+        ("ct.mhd", "ct.raw", "../ct.raw"),
+        ("ct.mhd", "ct.raw", "C:\\ct.raw"),
+        ("ct.mhd", "ct.raw", "LIST"),
+        ("ct.mhd", "ct.raw", "ct%03d.raw 1 9 1"),
+        ("ct.nhdr", "ct.raw", "../ct.raw"),
+    ],
+)
+def test_voxels_from_elsewhere_are_refused(tmp_path: Path, ct: Volume, name: str, old, new):
+    image = sitk.GetImageFromArray(ct.hu)
+    sitk.WriteImage(image, str(tmp_path / name))
+    assert read_volume(tmp_path / name).hu.shape == ct.hu.shape
+    header = (tmp_path / name).read_text(encoding="ascii")
+    assert header.count(old) == 1
+    (tmp_path / name).write_text(header.replace(old, new), encoding="ascii")
+    with pytest.raises(InputError) as caught:
+        read_volume(tmp_path / name)
+    assert caught.value.reason == Reason.UNSAFE_ARCHIVE

@@ -6,6 +6,7 @@ at first: what is not stated is refused, not invented.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,10 @@ from livertumor_cli.io.hounsfield import rescaled
 from livertumor_cli.volume import Source, Volume
 
 _MAX_HEADER_BYTES = 65536
+
+_DATA_FILE = re.compile(
+    r"^(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE
+)
 
 _ORIENTATION_FIELDS = {
     "mha": {"transformmatrix", "rotation", "orientation"},
@@ -83,6 +88,7 @@ def _require_stated_grid(path: Path) -> str:
             reason=Reason.NOT_AN_IMAGE,
             hint="Give a .nii, .nii.gz, .mha or .nrrd file, a DICOM folder or a zip of one.",
         )
+    _require_own_voxels(text if kind == "mha" else "\n".join(lines), path=path)
     fields = {line.partition(separator)[0].strip().lower() for line in lines}
     if not fields & _ORIENTATION_FIELDS[kind]:
         raise GeometryError(
@@ -97,6 +103,18 @@ def _require_stated_grid(path: Path) -> str:
             hint="Export the scan again with its voxel size in millimeters.",
         )
     return kind
+
+
+def _require_own_voxels(header: str, *, path: Path) -> None:
+    """Refuse headers whose voxels lie anywhere but in this file or beside it."""
+    named = _DATA_FILE.search(header)
+    name = named[1].strip() if named else "LOCAL"
+    if re.search(r"[/\\:%]", name) or name.split()[0].upper() == "LIST":
+        raise InputError(
+            f"The header of {path.name} takes its voxels from elsewhere ({name[:60]!r}).",
+            reason=Reason.UNSAFE_ARCHIVE,
+            hint="Save the scan as one file (.mha or .nrrd).",
+        )
 
 
 def _volume_shape(reader: sitk.ImageFileReader) -> tuple[int, int, int]:
