@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydicom.encaps import encapsulate
 from scans import a_ct, datasets, nifti_image, write_series
 
+from livertumor_cli.cli.app import run
 from livertumor_cli.errors import InputError, Reason
 from livertumor_cli.io import dicom_file
 from livertumor_cli.io.codestream import stated_size
@@ -314,3 +315,31 @@ def test_compressed_files_that_are_cut_off(tmp_path: Path, ct: Volume, syntax: s
     last = write_datasets(tmp_path, slices)[-1]
     last.write_bytes(last.read_bytes()[: int(last.stat().st_size * kept)])
     assert refusal(tmp_path).reason in (Reason.TRUNCATED, Reason.NO_PIXELS)
+
+
+def test_a_thousand_folders_in_one_another(tmp_path: Path, ct: Volume):
+    write_series(tmp_path / "ct", ct)
+    before, depth = Path.cwd(), 1500
+    os.chdir(tmp_path)
+    try:
+        for _ in range(depth):
+            Path("d").mkdir()
+            os.chdir("d")
+        assert read_volume(tmp_path).hu.shape == ct.hu.shape
+    finally:
+        # No function that removes folders goes that deep.
+        for _ in range(depth):
+            os.chdir("..")
+            Path("d").rmdir()
+        os.chdir(before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such names")
+def test_a_name_that_is_no_text(tmp_path: Path, ct: Volume, capfd):
+    write_series(tmp_path, ct)
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.dcm"
+    with open(path, "wb") as stream:  # noqa: PTH123 - a name that Path cannot hold as text
+        stream.write(b"DICM")
+    assert run(["inspect", str(tmp_path), "--json"]) == 3
+    assert run(["series", str(tmp_path)]) == 0
+    assert "Traceback" not in capfd.readouterr().err

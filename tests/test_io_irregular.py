@@ -198,3 +198,26 @@ def test_two_stacks_almost_at_one_place_are_not_mixed(tmp_path: Path, ct: Volume
     with pytest.raises(InputError) as caught:
         read_volume(tmp_path, resample_irregular=True)
     assert caught.value.reason == Reason.DUPLICATE_SLICES
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_two_scans_whose_slices_take_turns_are_refused(tmp_path: Path, ct: Volume, resample: bool):
+    """Half a step apart, both together look like one regular stack."""
+    slices = datasets(ct, AcquisitionNumber=1)
+    for dataset in datasets(ct, seed="again", AcquisitionNumber=2):
+        dataset.SeriesInstanceUID = slices[0].SeriesInstanceUID
+        x, y, z = (float(value) for value in dataset.ImagePositionPatient)
+        dataset.ImagePositionPatient = [x, y, z + 1.25]
+        slices.append(dataset)
+    write_datasets(tmp_path, slices)
+    with pytest.raises(InputError, match="2 acquisitions take turns"):
+        read_volume(tmp_path, resample_irregular=resample)
+
+
+@pytest.mark.parametrize("numbers", [(1, 1, 1, 2, 2, 2), (1, 2, 3, 4, 5, 6), (1, 2, 1, 1, 1, 1)])
+def test_blocks_and_numbered_slices_are_one_scan(tmp_path: Path, ct: Volume, numbers):
+    slices = datasets(ct)
+    for dataset, number in zip(slices, numbers, strict=True):
+        dataset.AcquisitionNumber = number
+    write_datasets(tmp_path, slices)
+    assert np.array_equal(read_volume(tmp_path).hu, ct.hu)

@@ -6,8 +6,10 @@ leave them wrong, and every error they could show is in the positions.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,6 +29,7 @@ _SAME_SPACING = 1e-3
 _SAME_COSINE = 1e-3
 
 _MOST_NAMED = 3
+_FEWEST_OF_A_SCAN = 3
 
 _RESAMPLE = "let --resample-irregular interpolate its slices"
 _EXPORT_AGAIN = "Export the series again, or another reconstruction of it."
@@ -89,6 +92,7 @@ def sorted_stack(planes: Sequence[Plane]) -> Stack:
     order = np.argsort(positions @ np.cross(axes[0], axes[1]), kind="stable")
     stack = Stack([planes[index] for index in order], axes, spacing, positions[order])
     _refuse_duplicates(stack)
+    _refuse_interleaved(stack.planes)
     return stack
 
 
@@ -223,6 +227,22 @@ def _refuse_duplicates(stack: Stack) -> None:
         reason=Reason.DUPLICATE_SLICES,
         hint="Give one phase or reconstruction, without copies.",
     )
+
+
+def _refuse_interleaved(planes: Sequence[Plane]) -> None:
+    """Refuse two scans of one region whose slices take turns: together they can look regular."""
+    numbers = [plane.about.acquisition for plane in planes]
+    counts = Counter(numbers)
+    # Some scanners number every slice; others take a long scan in blocks one after another.
+    if len(counts) < 2 or min(counts.values()) < _FEWEST_OF_A_SCAN:
+        return
+    turns = sum(one != other for one, other in pairwise(numbers))
+    if turns >= len(planes) / 2:
+        raise GeometryError(
+            f"Slices of {len(counts)} acquisitions take turns along the stack.",
+            reason=Reason.DUPLICATE_SLICES,
+            hint="Give one phase or reconstruction in a series of its own.",
+        )
 
 
 def _refuse_drift(positions: DoubleArray, *, normal: DoubleArray) -> None:

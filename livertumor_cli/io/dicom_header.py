@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,7 @@ _TAGS = (
     "ContrastBolusAgent",
     "ContrastBolusStartTime",
     "AcquisitionTime",
+    "AcquisitionNumber",
     "PatientID",
     "PatientName",
     "Modality",
@@ -229,20 +231,20 @@ def _is_lossy(dataset: Dataset) -> bool:
 
 
 def _about(dataset: Dataset, own: dict[str, Any]) -> About:
-    number = _number(_lenient(dataset, "SeriesNumber"))
     start_s = _seconds(_lenient(dataset, "ContrastBolusStartTime"))
     taken_s = _seconds(_lenient(dataset, "AcquisitionTime"))
     known = start_s is not None and taken_s is not None and taken_s > start_s
     kernel = own.get("ConvolutionKernel") or _lenient(dataset, "ConvolutionKernel")
     first = kernel if isinstance(kernel, str) or not kernel else kernel[0]
     return About(
-        number=None if number is None else int(number),
+        number=_whole(_lenient(dataset, "SeriesNumber")),
         description=_text(_lenient(dataset, "SeriesDescription")),
         protocol=_text(_lenient(dataset, "ProtocolName")),
         agent=_text(_lenient(dataset, "ContrastBolusAgent")),
         delay_s=taken_s - start_s if known and taken_s and start_s is not None else None,
         kernel=_text(first),
         image_type=image_words(dataset, own),
+        acquisition=_whole(_lenient(dataset, "AcquisitionNumber")),
     )
 
 
@@ -265,6 +267,11 @@ def _number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _whole(value: Any) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and math.isfinite(number) else None
 
 
 def _seconds(time: Any) -> float | None:

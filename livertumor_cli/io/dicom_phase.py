@@ -48,6 +48,7 @@ class About:
         delay_s: Seconds from the start of the injection to the image; None if not stated.
         kernel: ConvolutionKernel.
         image_type: ImageType and frame type, upper case.
+        acquisition: AcquisitionNumber; None if there is none.
     """
 
     number: int | None = None
@@ -57,6 +58,7 @@ class About:
     delay_s: float | None = None
     kernel: str = ""
     image_type: frozenset[str] = frozenset()
+    acquisition: int | None = None
 
 
 _NOT_CONTRAST = (

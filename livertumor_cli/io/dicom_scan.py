@@ -53,11 +53,15 @@ def find_files(path: Path) -> list[Path]:
 
 def _folder_files(folder: Path) -> list[Path]:
     files: list[Path] = []
-    # os.walk follows no link to a folder, so that no circle of links holds it up.
-    for root, folders, names in os.walk(folder, onerror=_refuse_folder):
-        folders.sort()
-        files += [Path(root, name) for name in sorted(names)]
-        if len(files) > MAX_FILES:
+    waiting = [folder]
+    while waiting:
+        # A stack of our own: os.walk ends in a recursion error a thousand folders down.
+        entries = sorted(_entries(waiting.pop()), key=lambda entry: entry.name)
+        # No link to a folder is followed, so that no circle of links holds it up.
+        folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        waiting += reversed(folders)
+        files += [Path(entry.path) for entry in entries if not entry.is_dir()]
+        if len(files) + len(waiting) > MAX_FILES:
             raise InputError(
                 f"{folder} holds more than {MAX_FILES} files.",
                 reason=Reason.TOO_LARGE,
@@ -67,12 +71,16 @@ def _folder_files(folder: Path) -> list[Path]:
     return [file for file in files if file.is_file() or _is_dead_link(file)]
 
 
-def _refuse_folder(error: OSError) -> None:
-    raise InputError(
-        f"{error.filename} cannot be read: {error.strerror}.",
-        reason=Reason.UNREADABLE,
-        hint="Ask for permission to read it, or give another folder.",
-    ) from error
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read: {error.strerror}.",
+            reason=Reason.UNREADABLE,
+            hint="Ask for permission to read it, or give another folder.",
+        ) from error
 
 
 def _is_dead_link(file: Path) -> bool:
