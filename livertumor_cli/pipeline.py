@@ -25,6 +25,7 @@ from livertumor_cli.io.readback import verify_written
 from livertumor_cli.measure.case import Extras, measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
+from livertumor_cli.measure.scale_spread import scale_volumes_ml
 from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.recipes.store import DEFAULT_RECIPE, find_recipe, verify_stage
@@ -217,7 +218,13 @@ def segment_volume(
     labels = segmentation.labels
     progress("measure", 0, 0)
     lesions = number_lesions(labels == Label.TUMOR)
-    extras = Extras(probabilities=segmentation.tumor_probabilities)
+    spread = None
+    if segmentation.scale_tumors is not None:
+        tumors = segmentation.scale_tumors
+        spread = scale_volumes_ml(
+            tumors.masks(), geometry=tumors.geometry, lesions=lesions, scan=volume.geometry
+        )
+    extras = Extras(probabilities=segmentation.tumor_probabilities, scale_volumes_ml=spread)
     findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry, extras=extras)
     watch.lap("measure")
     record = networks.describe(scales)

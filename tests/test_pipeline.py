@@ -221,3 +221,19 @@ def test_progress_counts_up_to_the_end(networks: Networks) -> None:
         assert steps[-1][0] == steps[-1][1]
         assert all(done <= total for done, total in steps)
     assert list(dict.fromkeys(step for step, _, _ in seen)) == ["liver", "lesions", "measure"]
+
+
+def test_spread_over_scales(networks: Networks) -> None:
+    """Soft edges move with the scale; with one scale there is no spread."""
+    scan = PATIENT.scan(centered_grid())
+    one, several = (
+        segment_volume(scan, networks=networks, scales=scales, progress=silent)
+        for scales in ((1.0,), (0.5, 1.0, 1.5))
+    )
+    assert one.findings.lesions[0].scale_range_ml is None
+    lesion = several.findings.lesions[0]
+    assert lesion.scale_range_ml is not None
+    low, high = lesion.scale_range_ml
+    assert low < high
+    assert 0.8 * lesion.volume_ml < low <= 1.05 * lesion.volume_ml
+    assert 0.95 * lesion.volume_ml < high < 1.2 * lesion.volume_ml

@@ -13,6 +13,7 @@ from livertumor_cli.report.json_report import build_report
 from livertumor_cli.report.tables import (
     CSV_COLUMNS,
     TERMINAL_COLUMNS,
+    TERMINAL_LEGEND,
     lesion_rows,
     lesions_csv,
     summary_rows,
@@ -88,6 +89,7 @@ def test_printed_table_fits_80_columns(findings, capsys, monkeypatch):
     assert output.err == ""
     lines = output.out.splitlines()
     assert max(map(len, lines)) <= 80
+    assert all(line in lines for line in TERMINAL_LEGEND) == bool(findings.lesions)
     assert "1500.1 ml" in output.out
     assert "20.0 ml" in output.out
     assert "[0.5, 1.0]" in output.out

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
@@ -42,11 +43,35 @@ class Segmentation:
         labels: `anatomy.Label` values, shape of the scan.
         flags: Sentences the reader of the result must see.
         tumor_probabilities: Of every tumor voxel, in the order of `labels == Label.TUMOR`.
+        scale_tumors: What each scale alone calls tumor; None with one scale.
     """
 
     labels: LabelArray
     flags: tuple[str, ...]
     tumor_probabilities: FloatArray | None = None
+    scale_tumors: ScaleTumors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleTumors:
+    """What each scale alone calls tumor, for the spread of volumes over scales.
+
+    Attributes:
+        packed: A bit per voxel of the stage's grid for each scale.
+        liver: The liver on that grid: tumor outside it does not count.
+        geometry: The grid.
+    """
+
+    packed: tuple[NDArray[np.uint8], ...]
+    liver: BoolArray
+    geometry: Geometry
+
+    def masks(self) -> Iterator[BoolArray]:
+        """One mask after the other: together they would take much memory."""
+        size = self.liver.size
+        for bits in self.packed:
+            mask = np.unpackbits(bits, count=size).reshape(self.liver.shape).view(np.bool_)
+            yield mask & self.liver
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +129,9 @@ def run_cascade(
     labels = labels_on_scan(tidied, stage=lesion, scan=volume.geometry)
     probabilities = tumor_probabilities(tidied.prediction, labels, scan=volume.geometry)
     watch.lap("back_to_scan")
-    return Segmentation(labels, tidied.flags, probabilities)
+    packed = tidied.prediction.tumor_at_scales
+    tumors = ScaleTumors(packed, tidied.liver, tidied.prediction.geometry) if packed else None
+    return Segmentation(labels, tidied.flags, probabilities, tumors)
 
 
 def _find_liver(
@@ -191,6 +218,7 @@ def _with_liver(prediction: Prediction, coarse: CoarseLiver) -> Prediction:
         np.stack([1 - inside, liver, *structures]),
         ("liver", *prediction.structures),
         prediction.geometry,
+        prediction.tumor_at_scales,
     )
 
 

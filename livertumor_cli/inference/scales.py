@@ -70,6 +70,7 @@ def predict_scales(
     grids = [scaled_grid(target, scale=scale, dimensions=stage.dimensions) for scale in scales]
     require_memory(grids, target=target, classes=classes)
     mean = np.zeros((classes, *target.shape), dtype=np.float32)
+    tumors = []
     for index, grid in enumerate(grids):
         image = resample_to(hu, geometry, target=grid, outside_hu=AIR_HU)
         look = image > AIR_LIMIT_HU
@@ -84,9 +85,29 @@ def predict_scales(
         )
         if grid is not target:
             probabilities = bring_to(probabilities, grid, target=target)
+        if len(scales) > 1 and "tumor" in stage.structures:
+            tumors.append(np.packbits(tumor_wins(probabilities, stage)))
         probabilities /= np.float32(len(scales))
         mean += probabilities
-    return Prediction(mean, stage.structures, target)
+    return Prediction(mean, stage.structures, target, tuple(tumors))
+
+
+def tumor_wins(probabilities: FloatArray, stage: Stage) -> BoolArray:
+    """Where the tumor reaches its threshold, or without one is the likeliest class.
+
+    Args:
+        probabilities: Shape (1 + structures, z, y, x).
+        stage: It knows the tumor.
+    """
+    channel = 1 + stage.structures.index("tumor")
+    threshold = stage.thresholds.get("tumor")
+    if threshold is not None:
+        return np.asarray(probabilities[channel] >= threshold)
+    wins = np.zeros_like(probabilities[channel], dtype=np.bool_)
+    # By slice: the class numbers of all voxels would take twice the memory of a map.
+    for z in range(len(wins)):
+        wins[z] = probabilities[:, z].argmax(axis=0) == channel
+    return wins
 
 
 def scaled_grid(target: Geometry, *, scale: float, dimensions: int) -> Geometry:

@@ -33,6 +33,10 @@ METHOD: dict[str, object] = {
         "surface moved half a voxel in and out: half way to the mask without its outermost layer "
         "of voxels, and to the mask with one more (layers by faces)"
     ),
+    "volume_range_scales": (
+        "smallest and largest volume of what one scale alone calls tumor and what overlaps the "
+        "lesion; what overlaps several lesions is divided, each voxel to the nearest"
+    ),
     "capsule_distance": "shortest, from lesion surface to liver surface, between voxel corners",
     "vessel_distance": "shortest, from lesion surface to the surface of any labeled vessel",
     "vessel_contact": "area of voxel faces shared with vessels; slanted ones count up to 1.7 times",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
+from reportlab import rl_config
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -26,6 +27,9 @@ from livertumor_cli.report import words
 from livertumor_cli.report.figures import lesion_file
 from livertumor_cli.report.html import overview_names
 from livertumor_cli.report.tables import summary_rows
+
+# Pictures as they are: as letters, which only ancient printers need, they take seconds to write.
+rl_config.useA85 = 0
 
 _MARGIN = 14 * mm
 _WIDTH = A4[0] - 2 * _MARGIN - 12  # the frame pads each side by 6 points

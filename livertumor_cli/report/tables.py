@@ -61,8 +61,8 @@ TERMINAL_COLUMNS: tuple[str, ...] = (
 )
 
 TERMINAL_LEGEND = (
-    "Lengths and distances in mm. Flags: s below measurable size, e at the scan's edge,",
-    "b within one pixel of 10, 20, 30 or 50 mm.",
+    "Lengths and distances in mm. Flags: s below measurable size, e at the edge of",
+    "the scan, b within one pixel of 10, 20, 30 or 50 mm.",
 )
 """Explains the columns; each line fits a terminal of 80 columns."""
 
