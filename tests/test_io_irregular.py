@@ -139,6 +139,17 @@ def test_a_missing_slice_is_interpolated_and_the_others_are_untouched(tmp_path: 
     assert volume.source.sop_instance_uids[4] == datasets(ct)[4].SOPInstanceUID
 
 
+def test_thin_slices_are_not_thinned_out_for_thick_ones(tmp_path: Path, ct: Volume):
+    slices = datasets(ct)
+    for dataset, height in zip(slices, (0.0, 2.0, 4.0, 8.0, 12.0, 16.0), strict=True):
+        x, y, _ = dataset.ImagePositionPatient
+        dataset.ImagePositionPatient = [x, y, height]
+    write_datasets(tmp_path, slices)
+    volume = read_volume(tmp_path, resample_irregular=True)
+    assert volume.geometry.spacing_mm[0] == pytest.approx(2.0)
+    assert np.array_equal(volume.hu[[0, 1, 2, 4, 6, 8]], ct.hu)
+
+
 def test_a_regular_series_stays_as_it_is(tmp_path: Path, ct: Volume):
     write_series(tmp_path, ct)
     volume = read_volume(tmp_path, resample_irregular=True)

@@ -155,7 +155,7 @@ def test_localizers_in_the_series_are_set_aside_and_noted(tmp_path: Path, ct: Vo
     write_datasets(tmp_path, slices + scout)
     volume = read_volume(tmp_path)
     assert volume.hu.shape == ct.hu.shape
-    assert volume.source.notes == ("2 images of the series were left out (localizer).",)
+    assert volume.source.notes == ("2 images of the series left out (localizer).",)
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,10 @@ def regular_grid(stack: Stack) -> Geometry:
             reason=Reason.MISSING_SLICES,
             hint="Copy or export the whole series again.",
         )
-    # The end must be a slice too, so the step becomes a little smaller than the median one.
-    count = max(1, math.ceil(along[-1] / step_mm - 0.01))
+    # Where thin slices end and thick ones begin, the thin ones must not be thinned out. The end
+    # must be a slice too, so the step becomes a little smaller than that.
+    fine_mm = float(np.quantile(steps, 0.25, method="lower"))
+    count = max(1, math.ceil(along[-1] / fine_mm - 0.01))
     offsets = _offsets_px(stack)
     first = offsets.min(axis=0)
     more = np.ceil(offsets.max(axis=0) - first - _SNAP).astype(int)

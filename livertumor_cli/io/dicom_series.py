@@ -161,7 +161,9 @@ def _notes(series: Series, planes: Sequence[Plane]) -> list[str]:
         )
     if series.left_out:
         faults = sorted({str(plane.fault) for plane in series.left_out})
+        count = len(series.left_out)
         notes.append(
-            f"{len(series.left_out)} images of the series were left out ({', '.join(faults)})."
+            f"{count} {'image' if count == 1 else 'images'} of the series left out "
+            f"({', '.join(faults)})."
         )
     return notes
