@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from livertumor_cli.anatomy import Label
+from livertumor_cli.arrays import InstanceArray
 from livertumor_cli.engine.contract import ModelContract
 from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest, Precision
 from livertumor_cli.engine.open_engine import open_engine, resolve_device
 from livertumor_cli.findings import CaseFindings
-from livertumor_cli.inference.cascade import run_cascade
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.inference.cascade import Segmentation, run_cascade
 from livertumor_cli.io.atomic import write_files, write_text
 from livertumor_cli.io.dicom_results import DicomObject, DicomPlan, plan_dicom, write_dicom
 from livertumor_cli.io.formats import read_volume, write_label_map
@@ -218,13 +220,7 @@ def segment_volume(
     labels = segmentation.labels
     progress("measure", 0, 0)
     lesions = number_lesions(labels == Label.TUMOR)
-    spread = None
-    if segmentation.scale_tumors is not None:
-        tumors = segmentation.scale_tumors
-        spread = scale_volumes_ml(
-            tumors.masks(), geometry=tumors.geometry, lesions=lesions, scan=volume.geometry
-        )
-    extras = Extras(probabilities=segmentation.tumor_probabilities, scale_volumes_ml=spread)
+    extras = _extras(segmentation, lesions, volume.geometry)
     findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry, extras=extras)
     watch.lap("measure")
     record = networks.describe(scales)
@@ -242,6 +238,17 @@ def segment_volume(
         findings=findings,
         record=record,
     )
+
+
+def _extras(segmentation: Segmentation, lesions: InstanceArray, scan: Geometry) -> Extras:
+    """What the networks know about lesions beside their outline."""
+    tumors = segmentation.scale_tumors
+    spread = None
+    if tumors is not None:
+        spread = scale_volumes_ml(
+            tumors.masks(), geometry=tumors.geometry, lesions=lesions, scan=scan
+        )
+    return Extras(probabilities=segmentation.tumor_probabilities, scale_volumes_ml=spread)
 
 
 def write_case(
