@@ -60,7 +60,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "SimpleITK": ("io/", "inference/resample.py", "inference/native.py", "measure/"),
     "nibabel": ("io/", "training/cache.py"),
     "pydicom": ("io/",),
-    "highdicom": ("io/dicom_seg.py", "io/dicom_sr.py", "io/dicom_rtstruct.py"),
+    "highdicom": ("io/dicom_seg", "io/dicom_sr.py", "io/dicom_rtstruct.py"),
     "click": ("cli/",),
     "rich": ("cli/",),
     "jinja2": ("report/html.py",),

@@ -24,6 +24,7 @@ from livertumor_cli.errors import (
     UnsupportedFormatError,
 )
 from livertumor_cli.geometry import Geometry
+from livertumor_cli.io.dicom_file import is_dicom
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.volume import LabelMap
 
@@ -32,14 +33,15 @@ TOLERANCE_VOXELS = 0.1
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
-_HINT = "Save it as label map (.nii.gz or .nrrd) with 0 background, 1 liver, 2 tumor, 3 vessel."
+_HINT = "Save it as label map (.nii.gz, .nrrd): 0 background, 1 liver, 2 tumor, 3 vessel."
 
 
 def read_mask(path: Path, *, scan: Geometry) -> LabelMap:
     """Read labels onto the grid of a scan.
 
     Args:
-        path: .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd with the values of `anatomy.Label`.
+        path: .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd with the values of `anatomy.Label`, or a
+            DICOM Segmentation.
         scan: The grid of the scan that it was drawn on.
 
     Raises:
@@ -52,6 +54,11 @@ def read_mask(path: Path, *, scan: Geometry) -> LabelMap:
         mask = read_label_map(path)
     elif name.endswith(_ITK):
         mask = _read_itk(path)
+    elif is_dicom(path):
+        # highdicom takes its time to import.
+        from livertumor_cli.io.dicom_seg_in import read_segmentation
+
+        mask = read_segmentation(path)
     else:
         raise _no_mask(path, "its format is not read")
     _require_labels(np.asarray(mask.labels), path)
