@@ -57,3 +57,20 @@ def test_irregular_case(case: dict[str, Any], judge: ModuleType, capsys, tmp_pat
     out = tmp_path / "out.nii.gz"
     assert run(["convert", scan, str(out), wanted["flag"]]) == 0
     assert judge.check_voxels(str(out), wanted["probes_lps_hu"], False, 0) == []
+
+
+@pytest.mark.skipif(not CASES, reason="the collection ../shared/io_cases is not there")
+@pytest.mark.parametrize("case", CASES or [{}], ids=lambda case: case.get("name", "none"))
+def test_series_says_what_inspect_takes(case: dict[str, Any], capsys):
+    path = str(FOLDER / case["path"])
+    code = run(["series", path, "--json"])
+    printed = capsys.readouterr()
+    if code:
+        assert code == 3
+        assert printed.err.startswith("Error: ")
+        return
+    listed = json.loads(printed.out)
+    taken = [row["uid"] for row in listed["series"] if row["taken"]]
+    assert len(taken) <= 1
+    if run(["inspect", path, "--json"]) == 0:
+        assert [json.loads(capsys.readouterr().out)["series_uid"] or None] == taken

@@ -312,8 +312,7 @@ def test_12_bits_in_16_with_overlays_in_the_others(
 def test_compressed_signed_and_narrow_values(
     tmp_path: Path, ct: Volume, signed: bool, bits: int, syntax: str
 ):
-    hu = np.repeat(np.repeat(ct.hu, 9, axis=1), 9, axis=2)  # JPEG 2000 takes no smaller images
-    ct = Volume(hu, Geometry.from_spacing(hu.shape, spacing_mm=(2.5, 0.8, 0.7)))
+    ct = enlarged(ct)
     slices = ct_datasets(ct, seed="s", intercept=0 if signed else -1024)
     for dataset in slices:
         dataset.BitsStored, dataset.HighBit = bits, bits - 1
@@ -449,6 +448,20 @@ def test_enhanced_ct_in_any_frame_order(tmp_path: Path, ct: Volume, per_frame: b
     volume = read_volume(tmp_path)
     assert_same_patient(volume, ct)
     assert volume.hu[BRIGHT] == BRIGHT_HU
+
+
+def enlarged(ct: Volume) -> Volume:
+    """JPEG 2000 takes no smaller images."""
+    hu = np.repeat(np.repeat(ct.hu, 9, axis=1), 9, axis=2)
+    return Volume(hu, Geometry.from_spacing(hu.shape, spacing_mm=(2.5, 0.8, 0.7)))
+
+
+def test_enhanced_ct_in_jpeg_2000(tmp_path: Path, ct: Volume):
+    large = enlarged(ct)
+    whole = enhanced(large, order=(3, 1, 0, 5, 2, 4))
+    whole.compress("1.2.840.10008.1.2.4.90", generate_instance_uid=False)
+    write_datasets(tmp_path, [whole])
+    assert_same_patient(read_volume(tmp_path), large)
 
 
 def test_enhanced_ct_with_a_rescale_per_frame(tmp_path: Path, ct: Volume):
