@@ -53,6 +53,13 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, monkeypatch):
     assert refusal(tmp_path / "bomb.dcm").reason == Reason.TOO_LARGE
 
 
+def test_a_file_larger_than_any_scan(tmp_path: Path):
+    with (tmp_path / "huge.dcm").open("wb") as stream:
+        stream.write(explicit(element(0x00080060, b"UT", b"CT")))
+        stream.truncate(2**32 + 1)  # sparse: it takes no space
+    assert refusal(tmp_path).reason == Reason.TOO_LARGE
+
+
 def test_a_deflated_file_that_is_cut_off(tmp_path: Path):
     (tmp_path / "cut.dcm").write_bytes(deflated(bytes(range(256)) * 40)[:-20])
     assert refusal(tmp_path / "cut.dcm").reason in UNREAD

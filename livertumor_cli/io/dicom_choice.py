@@ -111,7 +111,9 @@ def _listed(series: Sequence[Series]) -> str:
         for one in series[:_MOST_LISTED]
     ]
     more = f"; and {len(series) - _MOST_LISTED} more" if len(series) > _MOST_LISTED else ""
-    return "Choose one with --series: " + "; ".join(lines) + more
+    return (
+        "Choose one with --series ('livertumor series' explains them): " + "; ".join(lines) + more
+    )
 
 
 def _no_ct(planes: Sequence[Plane], *, name: str) -> UnsupportedFormatError:

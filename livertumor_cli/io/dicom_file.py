@@ -39,6 +39,9 @@ MALFORMED = (
 )
 """What pydicom lets through from values and structures that break the standard."""
 
+MAX_FILE_BYTES = 2**32
+"""Twice the pixels of the largest volume that is read: pydicom takes a file into memory whole."""
+
 MAX_INFLATED_BYTES = 2**31
 """The largest volume that is read has 2 GiB of pixels."""
 
@@ -96,7 +99,7 @@ def read_header(path: Path, *, tags: Sequence[str]) -> tuple[Dataset, bool]:
         PixelError: truncated, if the file ends within an element, which pydicom does not tell; and
             as `read_dataset`.
     """
-    with _Guarded(io.FileIO(str(path))) as stream:
+    with _opened(path) as stream:
         dataset = dcmread(stream, stop_before_pixels=True, specific_tags=list(tags), force=True)
         if stream.ended_early:
             raise _cut_off(path)
@@ -121,7 +124,7 @@ def read_dataset(path: Path, *, tags: Sequence[str] = ()) -> Dataset:
     """
     if tags:
         return read_header(path, tags=tags)[0]
-    with _Guarded(io.FileIO(str(path))) as stream:
+    with _opened(path) as stream:
         dataset = dcmread(stream, force=True)
     if not dataset:
         raise _cut_off(path)  # pydicom returns nothing instead of an error
@@ -209,6 +212,18 @@ class _Guarded(io.BufferedReader):
         self._skipped_beyond = self._skipped_beyond or place > self._size
         self._was_short = False
         return place
+
+
+def _opened(path: Path) -> _Guarded:
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise InputError(
+            f"{path.name} has {size / 2**30:.1f} GiB, more than any CT.",
+            reason=Reason.TOO_LARGE,
+            hint="Give the folder of one CT study.",
+        )
+    # A name as text, as pydicom puts it into sentences.
+    return _Guarded(io.FileIO(str(path)))
 
 
 def _require_inflatable(content: bytes) -> None:
