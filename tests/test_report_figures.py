@@ -170,3 +170,11 @@ def test_lesions_at_every_border_have_a_picture():
     labels[0, 0, 0] = labels[-1, -1, -1] = labels[0, -1, 20] = 2
     names = set(figures_of(hu, labels))
     assert {f"lesion_{number:02d}.png" for number in range(1, 6)} <= names
+
+
+def test_a_mask_full_of_noise_has_pictures_of_its_largest_lesions(monkeypatch):
+    monkeypatch.setattr("livertumor_cli.report.figures.MOST_PICTURED", 2)
+    hu, labels = drawn_case()
+    labels[0, 0, 0] = labels[-1, -1, -1] = 2
+    found = {name for name in figures_of(hu, labels) if name.startswith("lesion")}
+    assert found == {"lesion_01.png", "lesion_02.png"}

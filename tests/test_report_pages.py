@@ -69,6 +69,19 @@ def test_html_is_whole_and_needs_no_other_file(findings, count):
     assert "nan" not in re.sub(r"base64,[^\"]*", "", text)
 
 
+def test_lesions_without_a_picture_are_in_the_table_only():
+    hidden = {lesion_file(number) for number in range(31, 41)}
+    figures = {name: png for name, png in FIGURES.items() if name not in hidden}
+    text = html_report(report_of(MANY), figures)
+    page = Structure(text)
+    assert page.counts["section"] == 30
+    assert page.sources.count("#lesion-30") == 1
+    assert "#lesion-31" not in page.sources
+    assert "Only the 30 largest lesions are shown." in text
+    assert "<td>40</td>" in text
+    assert pdf_report(report_of(MANY), figures).startswith(b"%PDF-")
+
+
 def test_names_are_escaped():
     source = Source(Path("<b>&.nii"), "nifti")
     text = html_report(report_of(source=source, flags=("A < B & C",)), FIGURES)

@@ -23,6 +23,9 @@ from livertumor_cli.volume import LabelMap, Volume
 OVERVIEWS = ("axial", "coronal", "sagittal")
 PROJECTIONS = ("front", "below")
 
+MOST_PICTURED = 100
+"""Lesions that get a picture, the largest first: a mask full of noise must not fill the disk."""
+
 _LESION_PX = 330
 _OVERVIEW_PX = 300
 _SMALLEST_VIEW_MM = 60.0
@@ -40,7 +43,7 @@ def lesion_file(number: int) -> str:
 def case_figures(
     volume: Volume, *, mask: LabelMap, lesions: LabelMap, findings: CaseFindings
 ) -> dict[str, bytes]:
-    """PNG files by name: overviews, projections, then one per lesion.
+    """PNG files by name: overviews, projections, then one for each of the largest lesions.
 
     Args:
         volume: The scan.
@@ -52,13 +55,16 @@ def case_figures(
     return {
         **_overviews(hanging, findings),
         **_projections(hanging, findings),
-        **{lesion_file(lesion.id): _key_slice(hanging, lesion) for lesion in findings.lesions},
+        **{
+            lesion_file(lesion.id): _key_slice(hanging, lesion)
+            for lesion in findings.lesions[:MOST_PICTURED]
+        },
     }
 
 
 def _overviews(hanging: Hanging, findings: CaseFindings) -> dict[str, bytes]:
     """Three sections through the largest lesion, or through the middle of the liver."""
-    box = hanging.liver_box()
+    box = hanging.liver_box
     if findings.lesions:
         z, y, x = hanging.nearest(findings.lesions[0].centroid_lps_mm)
     elif box is not None:

@@ -33,20 +33,28 @@ def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         summary=summary_rows(report),
         columns=words.TABLE_COLUMNS,
         rows=words.table_rows(report),
-        overviews=[
-            [
-                (_inline(figures[name]), text)
-                for name, text in overview_names(figures)
-                if kind in name
-            ]
-            for kind in ("overview", "projection")
-        ],
+        overviews=[_line(figures, kind) for kind in ("overview", "projection")],
         orientation=words.ORIENTATION,
         lesion_caption=words.LESION_CAPTION,
-        cards=[_card(lesion, figures) for lesion in report["lesions"]],
+        cards=[_card(lesion, figures) for lesion in pictured(report, figures)],
         method=words.method_rows(report),
         origin=words.origin_rows(report),
     )
+
+
+def _line(figures: Mapping[str, bytes], kind: str) -> dict[str, Any]:
+    """Pictures of one kind side by side: as high as each other, so as wide as their pixels."""
+    pictures = [
+        (_inline(figures[name]), text, _width(figures[name]))
+        for name, text in overview_names(figures)
+        if name.startswith(kind)
+    ]
+    return {"pictures": pictures, "width": sum(width for *_, width in pictures)}
+
+
+def _width(png: bytes) -> int:
+    """Width of a PNG in pixels, from its header."""
+    return int.from_bytes(png[16:20], "big")
 
 
 def overview_names(figures: Mapping[str, bytes]) -> list[tuple[str, str]]:
@@ -54,6 +62,11 @@ def overview_names(figures: Mapping[str, bytes]) -> list[tuple[str, str]]:
     named = [(f"overview_{name}.png", f"{name.capitalize()} section") for name in OVERVIEWS]
     named += [(f"projection_{name}.png", PROJECTION_WORDS[name]) for name in PROJECTIONS]
     return [(name, text) for name, text in named if name in figures]
+
+
+def pictured(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> list[Mapping[str, Any]]:
+    """The lesions of the report that have a picture."""
+    return [lesion for lesion in report["lesions"] if lesion_file(lesion["id"]) in figures]
 
 
 def _card(lesion: Mapping[str, Any], figures: Mapping[str, bytes]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from reportlab.platypus import (
 
 from livertumor_cli.report import words
 from livertumor_cli.report.figures import lesion_file
-from livertumor_cli.report.html import overview_names
+from livertumor_cli.report.html import overview_names, pictured
 from livertumor_cli.report.tables import summary_rows
 
 # Pictures as they are: as letters, which only ancient printers need, they take seconds to write.
@@ -134,7 +134,7 @@ def _pictures(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> list[F
     images = [_picture(figures[name], height_mm=42) for name, _ in overview_names(figures)]
     overview = [_paragraph("Overview", _HEADING), *_in_lines(images)]
     story: list[Flowable] = [KeepTogether([*overview, _paragraph(words.ORIENTATION, _SMALL)])]
-    for number, lesion in enumerate(report["lesions"]):
+    for number, lesion in enumerate(pictured(report, figures)):
         card = [Spacer(1, 4), _card(lesion, figures)]
         if number == 0:
             head = _paragraph("Each lesion in its slice", _HEADING)

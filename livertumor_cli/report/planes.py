@@ -7,6 +7,7 @@ left. Whatever order the axes are stored in, rows and columns here follow the pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,7 @@ class Hanging:
             (left, right, top, bottom),
         )
 
+    @cached_property
     def liver_box(self) -> tuple[slice, slice, slice] | None:
         """Slices, rows and columns that hold every labeled voxel, with a margin."""
         found = []
@@ -108,7 +110,7 @@ class Hanging:
         Returns:
             The picture and the part of the scan it shows, or None without a liver.
         """
-        box = self.liver_box()
+        box = self.liver_box
         if box is None:
             return None
         labels = self.labels[box]
