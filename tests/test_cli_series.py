@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from scans import a_ct, datasets
+from scans import a_ct, datasets, nifti_image
 
 from livertumor_cli.cli.app import run
 from livertumor_cli.io.dicom_ct import write_datasets
@@ -115,3 +115,9 @@ def test_nothing_to_list_is_a_refusal(tmp_path: Path, capsys, name: str):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("Error: ")
+
+
+def test_a_volume_file_is_no_study(tmp_path: Path, capsys):
+    (tmp_path / "ct.nii").write_bytes(nifti_image(a_ct()).to_bytes())
+    assert run(["series", str(tmp_path / "ct.nii")]) == 3
+    assert "livertumor inspect" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from livertumor_cli.errors import InputError, Reason
+from livertumor_cli.errors import InputError, Reason, UnsupportedFormatError
 from livertumor_cli.io.archive import extracted, is_zip
 from livertumor_cli.io.checks import require_size, require_slices
 from livertumor_cli.io.dicom_choice import choose_series, grouped, why_no_ct
@@ -23,6 +23,7 @@ from livertumor_cli.io.dicom_scan import (
     survey,
     without_copies,
 )
+from livertumor_cli.io.formats import is_volume_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,12 @@ def list_series(path: Path) -> SeriesList:
         InputError: If there is no DICOM image, or nothing at that path.
     """
     try:
+        if path.is_file() and is_volume_file(path):
+            raise UnsupportedFormatError(
+                f"{path.name} is one volume, not a DICOM study.",
+                reason=Reason.NOT_AN_IMAGE,
+                hint="'livertumor inspect' shows what is read from it.",
+            )
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
