@@ -184,6 +184,15 @@ def test_an_empty_file_among_slices_is_missed(tmp_path: Path, ct: Volume, name: 
     assert refusal(tmp_path).reason == Reason.TRUNCATED
 
 
+def test_empty_files_of_other_names_are_passed_over(tmp_path: Path, ct: Volume):
+    write_series(tmp_path, ct)
+    for name in ("DONE", "_SUCCESS", ".complete", "log.txt", "._slice0001.dcm"):
+        (tmp_path / name).touch()
+    (tmp_path / "README").write_text("no slice", encoding="utf-8")
+    (tmp_path / "notes 2024").write_text("no slice", encoding="utf-8")
+    assert read_volume(tmp_path).hu.shape == ct.hu.shape
+
+
 def test_a_dead_link_among_slices_is_missed(tmp_path: Path, ct: Volume):
     paths = write_series(tmp_path, ct)
     paths[-1].unlink()

@@ -72,3 +72,15 @@ def test_a_damaged_zip_is_refused(tmp_path: Path, ct: Volume):
     content[200] ^= 255
     (tmp_path / "study.zip").write_bytes(content)
     assert refusal(tmp_path / "study.zip").reason == Reason.UNREADABLE
+
+
+def test_names_of_members_mean_what_they_mean_in_a_folder(tmp_path: Path, ct: Volume):
+    write_series(tmp_path / "ct", ct)
+    with zipped(tmp_path / "ct", tmp_path / "study.zip") as packed:
+        for name in ("DONE", "a/.hidden", "...", "\u00e4\u00f6", "__MACOSX/._slice0001"):
+            packed.writestr(name, b"")
+    assert_same_patient(read_volume(tmp_path / "study.zip"), ct)
+    with zipfile.ZipFile(tmp_path / "study.zip", "a") as packed:
+        packed.writestr("study 1/series/slice0007", b"")
+    error = refusal(tmp_path / "study.zip")
+    assert error.message == "slice0007 is empty."

@@ -58,8 +58,8 @@ def is_zip(path: Path) -> bool:
 def extracted(path: Path) -> Iterator[Path]:
     """Unpack a zip file into a temporary folder that is removed at the end of the block.
 
-    The members get numbers and the plain letters of their last name part as names: nothing in the
-    archive can choose where a file goes.
+    Each member gets a folder with a number, and the plain letters of its last name part as name:
+    nothing in the archive can choose where a file goes.
 
     Args:
         path: The zip file.
@@ -76,7 +76,8 @@ def extracted(path: Path) -> Iterator[Path]:
                 members = [member for member in archive.infolist() if not member.is_dir()]
                 _require_safe(members, path=path)
                 for number, member in enumerate(filterfalse(_is_macos_shadow, members)):
-                    _unpack(archive, member, target=Path(folder, _plain_name(number, member)))
+                    target = Path(folder, f"{number:06d}", _plain_name(member))
+                    _unpack(archive, member, target=target)
         except _BROKEN as error:
             raise PixelError(
                 f"{path.name} is damaged or packed in an unknown way.",
@@ -123,12 +124,14 @@ def _is_macos_shadow(member: zipfile.ZipInfo) -> bool:
     return re.split(r"[/\\]", member.filename)[-1].startswith("._")
 
 
-def _plain_name(number: int, member: zipfile.ZipInfo) -> str:
+def _plain_name(member: zipfile.ZipInfo) -> str:
     last = re.split(r"[/\\]", member.filename)[-1]
-    return f"{number:06d}-{re.sub(r'[^A-Za-z0-9._-]', '', last)[-40:]}"
+    plain = re.sub(r"[^A-Za-z0-9._-]", "", last)[-40:]
+    return plain if plain.strip(".") else "unnamed"
 
 
 def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, target: Path) -> None:
+    target.parent.mkdir()
     # zipfile stops at the size that the directory states, which was summed above.
     with archive.open(member) as packed, target.open("xb") as unpacked:
         shutil.copyfileobj(packed, unpacked, 2**20)

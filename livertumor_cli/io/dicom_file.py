@@ -51,8 +51,9 @@ MAX_INFLATE_RATIO = 100
 _RATIO_FREE_BYTES = 64 * 2**20
 _CHUNK_BYTES = 2**20
 
-_DICOM_SUFFIX = re.compile(r"(\.(dcm|ima|dicom|\d+))?", re.IGNORECASE)
-"""Scanners also write names without suffix, and names that are UIDs and so end in a number."""
+_DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+_MAYBE_A_SLICE = re.compile(r"(.*\.\d+|[^.]*\d[^.]*)")
+"""Scanners also write UIDs, which end in a number, and numbers without suffix; DONE is no slice."""
 
 
 def is_dicom(path: Path) -> bool:
@@ -70,8 +71,9 @@ def is_dicom(path: Path) -> bool:
     # Old programs wrote the data set alone; it begins with group 2 or 8, little endian.
     if head[128:] == b"DICM" or (head[:2] in (b"\x02\x00", b"\x08\x00") and head[3:4] == b"\x00"):
         return True
+    named = path.suffix.lower() in _DICOM_SUFFIXES
     # macOS leaves files such as ._IM0001.dcm beside the images it packs.
-    if path.name.startswith(".") or not _DICOM_SUFFIX.fullmatch(path.suffix):
+    if path.name.startswith(".") or not (named or _MAYBE_A_SLICE.fullmatch(path.name)):
         return False
     if not head.strip(b"\x00"):
         raise PixelError(
@@ -79,8 +81,8 @@ def is_dicom(path: Path) -> bool:
             reason=Reason.TRUNCATED,
             hint="Copy or export the series again.",
         )
-    if path.suffix.lower() not in (".dcm", ".ima", ".dicom"):
-        return False  # README and LICENSE have no suffix either
+    if not named:
+        return False
     raise UnsupportedFormatError(
         f"{path.name} is named as a DICOM file and is none.",
         reason=Reason.NOT_AN_IMAGE,
