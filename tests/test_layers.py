@@ -34,12 +34,13 @@ MAY_USE: dict[str, frozenset[str]] = {
     "inference": INFERENCE,
     "pipeline": PIPELINE,
     "remeasure": PIPELINE | {"pipeline"},
+    "follow_up": PIPELINE,
     "demo": PIPELINE | {"pipeline", "phantom"},
     "batch": PIPELINE | {"pipeline"},
     "networks": BOTTOM,
     "training": TRAINING,
     "export": EXPORT,
-    "cli": PIPELINE | {"pipeline", "remeasure", "demo", "batch", "phantom"},
+    "cli": PIPELINE | {"pipeline", "remeasure", "follow_up", "demo", "batch", "phantom"},
     "__main__": frozenset({"cli"}),
 }
 """What each part of the package may import, besides itself."""
@@ -63,7 +64,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "highdicom": ("io/dicom_seg", "io/dicom_sr.py", "io/dicom_rtstruct.py"),
     "click": ("cli/",),
     "rich": ("cli/",),
-    "jinja2": ("report/html.py",),
+    "jinja2": ("report/html.py", "report/follow_up_report.py"),
     "PIL": ("report/drawing.py",),
     "reportlab": ("report/pdf.py",),
     "psutil": ("process_memory.py", "engine/", "cli/"),

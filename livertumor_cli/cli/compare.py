@@ -1,0 +1,81 @@
+"""`livertumor compare BASELINE FOLLOWUP`: what changed between two results of one patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from livertumor_cli.cli.console import stdout_console, write_json
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("baseline", type=_FOLDER)
+@click.argument("followup", type=_FOLDER)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder for compare.json, compare.csv and compare.html (default: none is written).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier comparison in that folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON, nothing else.")
+def compare(
+    baseline: Path, followup: Path, output: Path | None, overwrite: bool, as_json: bool
+) -> None:
+    """Compare the results in the folders BASELINE and FOLLOWUP of one patient.
+
+    Both were written by 'segment' or 'measure'. The livers are aligned rigidly, the lesions
+    matched, and growth, new and vanished lesions listed as numbers; no category of response is
+    stated.
+
+    Example: livertumor compare results/2025 results/2026 -o results/2025_2026
+    """
+    from livertumor_cli.follow_up import COMPARISON_FILES, compare_results, write_comparison
+    from livertumor_cli.io.output_folder import require_writable
+
+    if output is not None:
+        require_writable(output, files=COMPARISON_FILES, overwrite=overwrite)
+    comparison = compare_results(baseline, followup)
+    if output is not None:
+        write_comparison(comparison, output, overwrite=overwrite)
+    if as_json:
+        write_json(comparison)
+        return
+    _print_tables(comparison)
+    if output is not None:
+        click.echo(str(output))
+
+
+def _print_tables(comparison: Mapping[str, Any]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from livertumor_cli.report.follow_up_report import (
+        COLUMNS,
+        comparison_rows,
+        comparison_summary,
+    )
+
+    console = stdout_console()
+    summary = Table.grid(padding=(0, 2))
+    for name, text in comparison_summary(comparison):
+        summary.add_row(name, text)
+    console.print(summary)
+    lesions = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for title in COLUMNS:
+        lesions.add_column(title, justify="right", no_wrap=True)
+    for row in comparison_rows(comparison):
+        lesions.add_row(*row)
+    if lesions.row_count:
+        console.print(lesions)
+    else:
+        console.print("\nNeither scan has a lesion.\n")
+    for flag in comparison["flags"]:
+        console.print(f"! {flag}")
+    console.print(comparison["disclaimer"])
