@@ -143,13 +143,16 @@ def match_lesions(
     if not before or not after:
         return ()
     costs = np.full((len(before), len(after)), _FORBIDDEN)
+    balls = [_ball(points) for points in before]
     for column, points in enumerate(after):
         tree = KDTree(points)
-        for row, moved in enumerate(before):
-            gap, _ = tree.query(moved, distance_upper_bound=MATCH_MM)
-            # The tree measures corners; one inside the other has no gap but may share none.
-            apart = np.linalg.norm(moved.mean(axis=0) - points.mean(axis=0))
-            radius = np.linalg.norm(points - points.mean(axis=0), axis=1).max()
+        center, radius = _ball(points)
+        for row, (moved_center, moved_radius) in enumerate(balls):
+            apart = float(np.linalg.norm(moved_center - center))
+            if apart > radius + moved_radius + MATCH_MM:
+                continue
+            gap, _ = tree.query(before[row], distance_upper_bound=MATCH_MM)
+            # The gap is one of surfaces: a small lesion deep inside a large one has a wide one.
             if np.isfinite(gap).any() or apart <= radius:
                 costs[row, column] = apart
     rows, columns = linear_sum_assignment(costs)
@@ -158,6 +161,12 @@ def match_lesions(
         for row, column in zip(rows, columns, strict=True)
         if costs[row, column] < _FORBIDDEN
     )
+
+
+def _ball(points: DoubleArray) -> tuple[DoubleArray, float]:
+    """Middle of points and the radius that holds them."""
+    middle = points.mean(axis=0)
+    return middle, float(np.linalg.norm(points - middle, axis=1).max())
 
 
 def _lesion_points(lesions: InstanceArray, geometry: Geometry) -> list[DoubleArray]:
