@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fake_engines import constant_logits, logits_of_image
@@ -142,3 +144,24 @@ def test_progress_never_runs_past_its_total() -> None:
     predict((0.5, 1.0, 1.5), steps=steps)
     assert all(0 < done <= total for done, total in steps)
     assert steps[-1][0] == steps[-1][1]
+
+
+def test_surroundings_are_blank_only_where_the_stage_says_so() -> None:
+    left = np.zeros(GRID.shape, dtype=bool)
+    left[:, :, : GRID.shape[2] // 2] = True
+    blanking = replace(STAGE, surroundings_mm=10.0)
+    everything = predict((1.0,)).probabilities
+    shown = predict((1.0,), needed=lambda _grid: left).probabilities
+    blank = predict((1.0,), stage=blanking, needed=lambda _grid: left).probabilities
+    air = predict_windows(
+        np.zeros(GRID.shape, dtype=np.float32),
+        engine=logits_of_image(),
+        stage=STAGE,
+        needed=np.ones(GRID.shape, dtype=bool),
+        on_step=lambda _done, _total: None,
+    )
+    border = slice(GRID.shape[2] // 2, GRID.shape[2] // 2 + 4)
+    # Windows that reach over the border still show what lies beyond it, or blank it.
+    assert np.allclose(shown[:, :, :, border], everything[:, :, :, border], atol=1e-6)
+    assert np.allclose(blank[:, :, :, border], air[:, :, :, border], atol=1e-6)
+    assert np.allclose(blank[:, left], everything[:, left], atol=1e-6)

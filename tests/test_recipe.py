@@ -246,6 +246,7 @@ def stages(draw: st.DrawFn, role: StageRole) -> Stage:
         fusion=draw(st.sampled_from(Fusion)),
         cpu_precision=draw(st.sampled_from(CpuPrecision)),
         cuda_precision=draw(st.sampled_from(CudaPrecision)),
+        surroundings_mm=None,
         thresholds=draw(st.dictionaries(st.sampled_from(classes[1:]), st.floats(0.01, 0.99))),
     )
 
@@ -284,6 +285,20 @@ def test_writing_and_reading_gives_the_same_recipe(
     for name in Recipe.__slots__:
         if name != "folder":
             assert getattr(read_back, name) == getattr(recipe, name)
+
+
+def test_surroundings_are_read_and_written_back(tmp_path: Path) -> None:
+    text = FULL.replace('name = "lesion"', 'name = "lesion"\nsurroundings_mm = 12.5')
+    recipe = read(tmp_path, text)
+    assert recipe.stage("lesion").surroundings_mm == 12.5
+    assert recipe.stage("liver").surroundings_mm is None
+    assert "surroundings_mm = 12.5" in to_toml(recipe)
+
+
+def test_the_first_stage_has_no_liver_to_blank_around(tmp_path: Path) -> None:
+    text = FULL.replace('name = "liver"', 'name = "liver"\nsurroundings_mm = 12.5')
+    with pytest.raises(ConfigError, match="surroundings_mm"):
+        read(tmp_path, text)
 
 
 def test_the_written_text_reads_like_the_documented_form(tmp_path: Path) -> None:

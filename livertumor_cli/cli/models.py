@@ -211,6 +211,8 @@ def _stage_rows(stage: Stage) -> Iterator[tuple[str, str]]:
     )
     yield "Intensities", _intensity_words(stage)
     yield "Classes", f"{', '.join(stage.classes)} ({stage.activation})"
+    if stage.surroundings_mm is not None:
+        yield "Surroundings", f"blank beyond {stage.surroundings_mm:g} mm from the liver"
     if stage.thresholds:
         words = (f"{name} from {value:g}" for name, value in stage.thresholds.items())
         yield "Thresholds", ", ".join(words)

@@ -54,6 +54,7 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
         activation=Activation.SOFTMAX,
         scales=(1.0,),
         fusion=Fusion.MEAN,
+        surroundings_mm=task.surroundings_mm,
     )
 
 

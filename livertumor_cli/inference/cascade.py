@@ -119,7 +119,7 @@ def run_cascade(
         engine=engines[StageRole.LESION],
         scales=scales or lesion.scales,
         target=_lesion_grid(geometry, coarse, stage=lesion, margin_mm=margin_mm),
-        needed=_near(coarse, margin_mm) if coarse else None,
+        needed=_near(coarse, _reach_mm(lesion, margin_mm)) if coarse else None,
         on_step=lambda done, total: on_progress("lesions", done, total),
     )
     if coarse and "liver" not in lesion.structures:
@@ -192,6 +192,11 @@ def _margin_voxels(margin_mm: float, geometry: Geometry) -> tuple[int, int, int]
     """A margin in voxels along z, y, x; one more than fit, as grids end at voxel centers."""
     z, y, x = (int(margin_mm / step) + 1 for step in geometry.spacing_mm)
     return z, y, x
+
+
+def _reach_mm(stage: Stage, margin_mm: float) -> float:
+    """How far from the coarse liver the second stage looks."""
+    return margin_mm if stage.surroundings_mm is None else stage.surroundings_mm
 
 
 def _near(coarse: CoarseLiver, margin_mm: float) -> Callable[[Geometry], BoolArray]:

@@ -60,7 +60,8 @@ def predict_scales(
         engine: The stage's network.
         scales: Zoom factors.
         target: The stage's own grid (scale 1), on which the result stands.
-        needed: Gives for a grid the voxels worth looking at; all tissue where None.
+        needed: Gives for a grid the voxels worth looking at; all tissue where None. A stage with
+            `surroundings_mm` sees nothing else.
         on_step: Told after each window.
 
     Raises:
@@ -75,7 +76,10 @@ def predict_scales(
         image = resample_to(hu, geometry, target=grid, outside_hu=AIR_HU)
         look = image > AIR_LIMIT_HU
         if needed is not None:
-            look &= needed(grid)
+            near = needed(grid)
+            look &= near
+            if stage.surroundings_mm is not None:
+                image[~near] = AIR_HU
         probabilities = predict_windows(
             prepare_intensity(image, stage),
             engine=engine,

@@ -91,6 +91,8 @@ class Stage:
         fusion: How the scales become one.
         cpu_precision: Lowest precision allowed on a CPU.
         cuda_precision: Lowest precision allowed on an NVIDIA GPU.
+        surroundings_mm: What lies further than this from the first stage's liver is blanked in the
+            input; None shows everything in the liver box.
         thresholds: Class to the probability from which it counts; others by the largest.
     """
 
@@ -112,6 +114,7 @@ class Stage:
     fusion: Fusion
     cpu_precision: CpuPrecision = CpuPrecision.F32
     cuda_precision: CudaPrecision = CudaPrecision.F32
+    surroundings_mm: float | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -128,7 +131,14 @@ class Stage:
 NATIVE = "native"
 """Word for `spacing_mm` where a stage keeps the scan's own grid."""
 
-OPTIONAL_KEYS = ("hu_window", "percentiles", "cpu_precision", "cuda_precision", "thresholds")
+OPTIONAL_KEYS = (
+    "hu_window",
+    "percentiles",
+    "cpu_precision",
+    "cuda_precision",
+    "surroundings_mm",
+    "thresholds",
+)
 REQUIRED_KEYS = tuple(key for key in Stage.__slots__ if key not in OPTIONAL_KEYS)
 
 
@@ -167,6 +177,7 @@ def read_stage(values: Mapping[str, object], *, where: str) -> Stage:
         fusion=table.choice("fusion", Fusion),
         cpu_precision=table.choice("cpu_precision", CpuPrecision, default=CpuPrecision.F32),
         cuda_precision=table.choice("cuda_precision", CudaPrecision, default=CudaPrecision.F32),
+        surroundings_mm=_read_surroundings(table),
         thresholds=_read_thresholds(table, classes),
     )
 
@@ -257,6 +268,15 @@ def _read_classes(table: Table) -> tuple[str, ...]:
     if is_softmax and (classes[0] != CLASS_NAMES[0] or len(classes) < 2):
         raise table.fault("'classes' of a softmax must be 'background' and then the structures")
     return classes
+
+
+def _read_surroundings(table: Table) -> float | None:
+    if not table.has("surroundings_mm"):
+        return None
+    length = table.number("surroundings_mm")
+    if length < 0:
+        raise table.fault(f"'surroundings_mm' must be 0 or more, not {length}")
+    return length
 
 
 def _read_thresholds(table: Table, classes: tuple[str, ...]) -> dict[str, float]:

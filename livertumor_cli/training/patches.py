@@ -22,6 +22,7 @@ from livertumor_cli.training.augment import (
     sampling_grid,
 )
 from livertumor_cli.training.cache import OUTSIDE_HU, TrainingCase
+from livertumor_cli.training.surroundings import FARTHEST_MM, distance_to_liver, random_region
 from livertumor_cli.training.tasks import Task
 
 PHANTOM_SHARE = 0.1
@@ -55,6 +56,11 @@ class PatchSampler:
         self.images = [torch.from_numpy(case.hu).float() - OUTSIDE_HU for case in cases]
         self.references = [torch.from_numpy(case.labels).float() for case in cases]
         self.lesions = [_lesion_centers(case) for case in cases]
+        self.distances = (
+            [distance_to_liver(case, spacing_mm=task.spacing_mm) for case in cases]
+            if task.surroundings_mm is not None
+            else []
+        )
         self.boxes = [_liver_box(case) for case in cases]
         real = [i for i, case in enumerate(cases) if not case.is_phantom]
         self.phantoms = [i for i, case in enumerate(cases) if case.is_phantom]
@@ -86,9 +92,31 @@ class PatchSampler:
             hu = add_table(rng, hu)
         if task.wide and rng.random() < SLAB_CHANCE:
             hu, labels = _cut_slab(rng, hu, labels)
+        if task.surroundings_mm is not None:
+            hu, labels = self._blank_surroundings(rng, hu, labels, at=(index, middle, grid))
         low, high = task.hu_window
         image = (hu.clamp(low, high) - low) / (high - low)
         return image, labels, self.cases[index].has_vessels
+
+    def _blank_surroundings(
+        self,
+        rng: np.random.Generator,
+        hu: Tensor,
+        labels: Tensor,
+        *,
+        at: tuple[int, Tensor, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Keep what a first stage would have handed on; what is blank is background."""
+        index, middle, grid = at
+        # Stored distances are shifted so that outside the array reads as far away, not as zero.
+        near = sample(FARTHEST_MM - self.distances[index], middle, grid, mode="bilinear")
+        region = random_region(
+            rng,
+            FARTHEST_MM - near,
+            reach_mm=self.task.surroundings_mm or 0.0,
+            spacing_mm=self.task.spacing_mm,
+        )
+        return torch.where(region, hu, OUTSIDE_HU), torch.where(region, labels, 0)
 
     def _choose(self, rng: np.random.Generator) -> tuple[int, list[float]]:
         """A case and the voxel index of the patch's center."""

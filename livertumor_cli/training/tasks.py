@@ -30,6 +30,8 @@ class Task:
         tumor_share: Share of the patches that are centered on a tumor.
         inference_patch: Input size of the exported network.
         overlap: Share of a window that its neighbor also covers.
+        surroundings_mm: What lies further than this from the liver is blanked in the input; None
+            shows everything.
         divisor: Every patch size must be divisible by it.
     """
 
@@ -45,6 +47,7 @@ class Task:
     tumor_share: float
     inference_patch: tuple[int, int, int]
     overlap: tuple[float, float, float]
+    surroundings_mm: float | None = None
     divisor: int = 8
 
 
@@ -79,6 +82,7 @@ TASKS = {
         tumor_share=0.6,
         inference_patch=(32, 128, 128),
         overlap=(0.5, 0.35, 0.35),
+        surroundings_mm=15.0,
     ),
 }
 

@@ -1,7 +1,7 @@
 """Validation during training: Dice on cached cases by plain tiles.
 
-Quick and coarse, to watch a curve; the figures that are published come from the whole program on
-the scans' own grids.
+Quick and coarse, to watch a curve: the first stage is taken to be the reference with its rim. The
+figures that are published come from the whole program on the scans' own grids.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch import nn
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray, LabelArray
 from livertumor_cli.training.cache import TrainingCase
+from livertumor_cli.training.surroundings import distance_to_liver
 from livertumor_cli.training.tasks import Task
 
 
@@ -43,7 +44,11 @@ def validate(
 def predict_tiles(network: nn.Module, case: TrainingCase, *, task: Task, device: str) -> LabelArray:
     """Labels of a case from tiles of one patch each that overlap only where they must."""
     low, high = task.hu_window
-    image = (torch.from_numpy(case.hu).float().clamp(low, high) - low) / (high - low)
+    hu = torch.from_numpy(case.hu).float()
+    if task.surroundings_mm is not None:
+        distance_mm = distance_to_liver(case, spacing_mm=task.spacing_mm)
+        hu = torch.where(distance_mm <= task.surroundings_mm, hu, low)
+    image = (hu.clamp(low, high) - low) / (high - low)
     sizes = [max(size, edge) for size, edge in zip(image.shape, task.patch, strict=True)]
     padded = torch.zeros(sizes)
     padded[tuple(slice(0, size) for size in image.shape)] = image
