@@ -117,7 +117,7 @@ def test_the_patient_is_named_in_dicom_objects_and_nowhere_else(
     assert segment(series, "-o", str(out), "--dicom", "seg,sr,rtstruct") == 0
     said = "".join(capsys.readouterr()) + caplog.text
     words = [PATIENT_ID.lower(), *NAME.lower().split("^")]
-    for path in out.iterdir():
+    for path in (found for found in out.rglob("*") if found.is_file()):
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
         told = [word for word in words if word.encode() in content.lower()]

@@ -22,7 +22,7 @@ COMMANDS: dict[str, str] = {
     "series": "List the series of a DICOM study, and say which one is segmented.",
     "convert": "Write what is read from a scan as NIfTI.",
     "measure": "Measure a mask that was corrected by hand, with the same report.",
-    "compare": "Compare two results of one patient: growth, new and vanished lesions.",
+    "compare": "Compare two results of one patient: growth, new lesions.",
     "models": "List, show and verify the installed recipes and weights.",
     "doctor": "Check the installation: engines, devices, weights.",
     "evaluate": "Compare masks with reference masks.",
