@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.engine.engine import Engine
-from livertumor_cli.errors import NoLiverError
+from livertumor_cli.errors import ConfigError, NoLiverError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.decide import Tidied, box_of, liver_region, tidy
 from livertumor_cli.inference.native import labels_on_scan, tumor_probabilities
@@ -111,6 +111,11 @@ def run_cascade(
         coarse = _find_liver(hu, geometry, recipe=recipe, engines=engines, on_progress=on_progress)
         watch.lap("find_liver")
     lesion = recipe.stage(StageRole.LESION)
+    if coarse is None and lesion.surroundings_mm is not None:
+        raise ConfigError(
+            f"the recipe '{recipe.name}' lacks the liver stage that its lesion stage looks around.",
+            hint="Export the liver stage into the same folder.",
+        )
     margin_mm = recipe.liver_box_margin_mm
     prediction = predict_scales(
         hu,

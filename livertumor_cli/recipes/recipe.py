@@ -212,6 +212,6 @@ def _read_stages(table: Table) -> tuple[Stage, ...]:
         )
     elif "liver" not in stages[0].classes:
         raise table.fault("a lesion stage that stands alone must have the class 'liver'")
-    if stages[0].surroundings_mm is not None:
+    if roles[0] is StageRole.LIVER and stages[0].surroundings_mm is not None:
         raise table.fault("'surroundings_mm' needs a stage before it, whose liver it means")
     return stages
