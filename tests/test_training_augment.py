@@ -18,6 +18,7 @@ from livertumor_cli.training.augment import (
     Augmentation,
     _blur,
     _thicken_slices,
+    add_mass,
     add_table,
     change_intensity,
 )
@@ -80,3 +81,28 @@ def test_air_stays_air(seed: int) -> None:
     air = torch.full((4, 6, 6), -160.0)
     changed = change_intensity(np.random.default_rng(seed), air, augmentation=quiet)
     assert float(changed.max()) <= -160.0 + 1e-3
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mass_is_as_bright_as_the_liver_and_never_in_it(seed: int):
+    hu = torch.full((24, 40, 48), 20.0)
+    labels = torch.zeros(hu.shape, dtype=torch.long)
+    labels[4:20, 8:30, 4:20] = 1
+    hu[labels > 0] = 110.0
+    hu[:, :3] = OUTSIDE_HU
+    changed = add_mass(np.random.default_rng(seed), hu, labels, spacing_mm=(4.0, 4.0, 4.0))
+    assert torch.equal(changed[labels > 0], hu[labels > 0])
+    assert bool((changed[:, :3] == OUTSIDE_HU).all())
+    mass = changed[changed != hu]
+    # The smallest has semi-axes of 15 mm and may lie at the patch's corner: an eighth of it.
+    assert mass.numel() * 64 > 0.9 / 8 * 4 / 3 * np.pi * 15**3
+    assert abs(float(mass.mean()) - 110) < 4 * 20
+    assert 7 < float(mass.std()) < 13
+
+
+def test_without_a_liver_there_is_no_mass():
+    hu = torch.full((8, 16, 16), 40.0)
+    changed = add_mass(
+        np.random.default_rng(0), hu, torch.zeros(hu.shape).long(), spacing_mm=(4.0, 4.0, 4.0)
+    )
+    assert torch.equal(changed, hu)

@@ -111,24 +111,14 @@ def run_cascade(
         coarse = _find_liver(hu, geometry, recipe=recipe, engines=engines, on_progress=on_progress)
         watch.lap("find_liver")
     lesion = recipe.stage(StageRole.LESION)
-    if coarse is None and lesion.surroundings_mm is not None:
-        raise ConfigError(
-            f"the recipe '{recipe.name}' lacks the liver stage that its lesion stage looks around.",
-            hint="Export the liver stage into the same folder.",
-        )
-    margin_mm = recipe.liver_box_margin_mm
-    prediction = predict_scales(
-        hu,
-        geometry,
-        stage=lesion,
+    prediction = _look_closely(
+        (hu, geometry),
+        coarse,
+        recipe=recipe,
         engine=engines[StageRole.LESION],
         scales=scales or lesion.scales,
-        target=_lesion_grid(geometry, coarse, stage=lesion, margin_mm=margin_mm),
-        needed=_near(coarse, _reach_mm(lesion, margin_mm)) if coarse else None,
         on_step=lambda done, total: on_progress("lesions", done, total),
     )
-    if coarse and "liver" not in lesion.structures:
-        prediction = _with_liver(prediction, coarse)
     watch.lap("segment_lesions")
     tidied = _tidy_or_refuse(prediction, lesion)
     labels = labels_on_scan(tidied, stage=lesion, scan=volume.geometry)
@@ -162,6 +152,43 @@ def _find_liver(
     mask = liver_region(prediction, stage)
     _require_liver(mask, prediction.geometry)
     return CoarseLiver(mask, prediction.geometry)
+
+
+def _look_closely(
+    scan: tuple[HuArray, Geometry],
+    coarse: CoarseLiver | None,
+    *,
+    recipe: Recipe,
+    engine: Engine,
+    scales: tuple[float, ...],
+    on_step: Callable[[int, int], None],
+) -> Prediction:
+    """The lesion stage's prediction in the liver's box, or over the scan without a first stage.
+
+    Raises:
+        ConfigError: If the stage looks around a liver that no first stage finds.
+    """
+    hu, geometry = scan
+    stage = recipe.stage(StageRole.LESION)
+    if coarse is None and stage.surroundings_mm is not None:
+        raise ConfigError(
+            f"the recipe '{recipe.name}' lacks the liver stage that its lesion stage looks around.",
+            hint="Export the liver stage into the same folder.",
+        )
+    margin_mm = recipe.liver_box_margin_mm
+    prediction = predict_scales(
+        hu,
+        geometry,
+        stage=stage,
+        engine=engine,
+        scales=scales,
+        target=_lesion_grid(geometry, coarse, stage=stage, margin_mm=margin_mm),
+        needed=_near(coarse, _reach_mm(stage, margin_mm)) if coarse else None,
+        on_step=on_step,
+    )
+    if coarse and "liver" not in stage.structures:
+        prediction = _with_liver(prediction, coarse)
+    return prediction
 
 
 def _require_liver(mask: BoolArray, geometry: Geometry) -> None:

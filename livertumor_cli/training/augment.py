@@ -155,3 +155,37 @@ def add_table(rng: np.random.Generator, hu: Tensor) -> Tensor:
     hu = hu.clone()
     hu[:, row : row + thickness] = torch.where(band <= AIR_HU, value, band)
     return hu
+
+
+def add_mass(
+    rng: np.random.Generator, hu: Tensor, labels: Tensor, *, spacing_mm: Spacing
+) -> Tensor:
+    """A mass as bright as the liver in the organs around it: not all that looks like liver is it.
+
+    Tumors of the kidney, the adrenal or the stomach reach sizes and densities that no training case
+    shows; a first stage that knows the liver by its density takes them for it.
+
+    Args:
+        rng: Decides size, place and density.
+        hu: Shape (D, H, W).
+        labels: Same shape; what they mark keeps its HU.
+        spacing_mm: Grid of the patch.
+
+    Returns:
+        HU, shape (D, H, W); as it was where the patch shows no liver.
+    """
+    liver = labels > 0
+    around = torch.nonzero((hu > SOFT_TISSUE_HU) & ~liver)
+    if not liver.any() or not len(around):
+        return hu
+    center = around[int(rng.integers(len(around)))]
+    squared = torch.zeros(())
+    for axis, (size, step) in enumerate(zip(hu.shape, spacing_mm, strict=True)):
+        radius_mm = float(rng.uniform(15.0, 60.0))
+        offsets = (torch.arange(size) - center[axis]) * step / radius_mm
+        shape = [-1 if other == axis else 1 for other in range(3)]
+        squared = squared + (offsets**2).reshape(shape)  # (D, H, W) in the end
+    inside = (squared < 1.0) & ~liver & (hu > SOFT_TISSUE_HU - 60.0)
+    texture = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32)) * 10.0
+    mass_hu = float(hu[liver].mean()) + float(rng.normal(0.0, 20.0)) + texture
+    return torch.where(inside, mass_hu, hu)

@@ -16,6 +16,7 @@ from torch import Tensor
 from livertumor_cli.anatomy import Label
 from livertumor_cli.training.augment import (
     Augmentation,
+    add_mass,
     add_table,
     change_intensity,
     sample,
@@ -27,6 +28,7 @@ from livertumor_cli.training.tasks import Task
 
 PHANTOM_SHARE = 0.1
 TABLE_CHANCE = 0.3
+MASS_CHANCE = 0.3
 SLAB_CHANCE = 0.25
 
 
@@ -87,6 +89,8 @@ class PatchSampler:
         middle = torch.tensor(center, dtype=torch.float32)
         hu = sample(self.images[index], middle, grid, mode="bilinear") + OUTSIDE_HU
         labels = sample(self.references[index], middle, grid, mode="nearest").long()
+        if task.wide and rng.random() < MASS_CHANCE:
+            hu = add_mass(rng, hu, labels, spacing_mm=task.spacing_mm)
         hu = change_intensity(rng, hu, augmentation=self.augmentation)
         if task.wide and rng.random() < TABLE_CHANCE:
             hu = add_table(rng, hu)

@@ -58,7 +58,7 @@ TASKS = {
     "uca-net/liver": Task(
         name="uca-net/liver",
         network="UNet3D",
-        build=lambda: UNet3D(UNet3DConfig(classes=2, widths=(16, 32, 64, 128))),
+        build=lambda: UNet3D(UNet3DConfig(classes=2, widths=(16, 32, 64, 128, 192))),
         wide=True,
         spacing_mm=(4.0, 4.0, 4.0),
         patch=(48, 80, 96),
@@ -68,6 +68,7 @@ TASKS = {
         tumor_share=0.0,
         inference_patch=(48, 80, 96),
         overlap=(0.5, 0.25, 0.25),
+        divisor=16,
     ),
     "uca-net/lesion": Task(
         name="uca-net/lesion",
@@ -75,7 +76,7 @@ TASKS = {
         build=lambda: UCANet(UCANetConfig(classes=4)),
         wide=False,
         spacing_mm=(2.0, 1.5, 1.5),
-        patch=(32, 128, 128),
+        patch=(32, 96, 96),
         hu_window=PAPER_WINDOW_HU,
         classes=("background", "liver", "tumor", "vessel"),
         class_weights=(1.0, 1.0, 2.0, 2.0),
