@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from fake_engines import FunctionEngine, constant_logits, logits_of_image
@@ -12,6 +14,7 @@ from toy_recipe import toy_stage
 from livertumor_cli.inference.windows import (
     activate,
     class_probabilities,
+    plan_crops,
     plan_windows,
     predict_windows,
     window_weights,
@@ -122,6 +125,59 @@ def test_two_dimensional_networks_see_every_slice_once() -> None:
     assert engine.shapes == {(1, 1, 16, 16)}
     assert engine.runs == 5 * 2 * 2
     assert np.allclose(probabilities[1], image, atol=1e-4)
+
+
+def crops_of(needed: np.ndarray, patch: tuple[int, int, int], overlap: float = 0.25) -> list[Any]:
+    boxes = plan_crops(needed, patch=patch, overlap=(0.0, overlap, overlap)).boxes
+    return [(z.start, y.start, x.start) for z, y, x in boxes]
+
+
+def test_a_crop_lies_about_what_is_needed_in_its_slice() -> None:
+    needed = np.zeros((4, 60, 80), dtype=bool)
+    needed[1, 20:30, 30:44] = True
+    needed[2, 0:4, 70:80] = True  # at the grid's corner: the crop stays inside
+    assert crops_of(needed, (1, 16, 20)) == [(1, 17, 27), (2, 0, 60)]
+
+
+def test_what_is_larger_than_a_crop_is_covered_by_several() -> None:
+    needed = np.zeros((1, 60, 80), dtype=bool)
+    needed[0, 5:25, 10:60] = True
+    starts = crops_of(needed, (1, 24, 24))
+    assert [y for _, y, _ in starts] == [3] * len(starts)
+    columns = [x for _, _, x in starts]
+    assert (columns[0], columns[-1] + 24) == (10, 60)
+    assert max(np.diff(columns)) <= 18
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 99), shape=shapes, overlap=st.floats(0, 0.8))
+def test_crops_hold_every_needed_voxel(
+    seed: int, shape: tuple[int, int, int], overlap: float
+) -> None:
+    needed = np.random.default_rng(seed).random(shape) < 0.1
+    plan = plan_crops(needed, patch=(1, 5, 6), overlap=(0, overlap, overlap))
+    seen = np.zeros(plan.padded, dtype=bool)
+    for box in plan.boxes:
+        assert seen[box].shape == (1, 5, 6)
+        seen[box] = True
+    assert not (needed & ~seen[: shape[0], : shape[1], : shape[2]]).any()
+    assert set(np.flatnonzero(seen.any(axis=(1, 2)))) == set(
+        np.flatnonzero(needed.any(axis=(1, 2)))
+    )
+
+
+def test_predictions_of_crops_are_pasted_back_where_they_were_cut() -> None:
+    image = np.random.default_rng(3).random((3, 40, 44), dtype=np.float32)
+    needed = np.zeros(image.shape, dtype=bool)
+    needed[1, 25:33, 8:18] = True
+    stage = two_classes(dimensions=2, patch=(1, 16, 16), overlap=(0, 0.5, 0.5))
+    engine = logits_of_image()
+    probabilities = predict(image, engine, stage, needed)
+    assert engine.runs == 1
+    crop = (1, slice(21, 37), slice(5, 21))
+    assert np.allclose(probabilities[1][crop], image[crop], atol=1e-4)
+    probabilities[1][crop] = 0
+    assert not probabilities[1].any()
 
 
 def test_skipped_windows_count_as_background() -> None:

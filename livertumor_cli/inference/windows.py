@@ -3,6 +3,9 @@
 Windows are spread evenly, overlap as the recipe says, and are blended with weights that fall toward
 their rims, where a network sees least (Isensee et al., nnU-Net, DOI 10.1038/s41592-020-01008-z, use
 the same Gaussian with a standard deviation of an eighth of the window).
+
+A 2D network's windows lie slice by slice about what is looked for there: Gong et al. (CSPS 2021,
+section 2.2) crop 256x256 pixels about the target and paste the prediction back.
 """
 
 from __future__ import annotations
@@ -35,6 +38,28 @@ class WindowPlan:
     padded: tuple[int, int, int]
 
 
+def place_windows(
+    needed: BoolArray,
+    *,
+    dimensions: int,
+    patch: tuple[int, int, int],
+    overlap: tuple[float, float, float],
+) -> WindowPlan:
+    """Windows that see every needed voxel of a grid; none for what nobody needs.
+
+    Args:
+        needed: Shape (z, y, x).
+        dimensions: Of the network: 3, or 2 for axial slices.
+        patch: Window, z, y, x.
+        overlap: Least share of a window that its neighbor also covers, per axis.
+    """
+    if dimensions == 2:
+        return plan_crops(needed, patch=patch, overlap=overlap)
+    depth, height, width = needed.shape
+    plan = plan_windows((depth, height, width), patch=patch, overlap=overlap)
+    return WindowPlan(tuple(box for box in plan.boxes if needed[box].any()), plan.padded)
+
+
 def plan_windows(
     shape: tuple[int, int, int],
     *,
@@ -62,6 +87,43 @@ def plan_windows(
     )
     padded = tuple(max(size, edge) for size, edge in zip(shape, patch, strict=True))
     return WindowPlan(boxes, (padded[0], padded[1], padded[2]))
+
+
+def plan_crops(
+    needed: BoolArray,
+    *,
+    patch: tuple[int, int, int],
+    overlap: tuple[float, float, float],
+) -> WindowPlan:
+    """Windows of a 2D network: one about what is needed in each slice, several where it is larger.
+
+    Args:
+        needed: Voxels worth looking at, shape (z, y, x); slices without one get no window.
+        patch: Window (1, y, x).
+        overlap: Least share of a window that its neighbor also covers, where there are several.
+    """
+    boxes = []
+    for z in np.flatnonzero(needed.any(axis=(1, 2))).tolist():
+        rows, columns = (
+            _starts_about(needed[z].any(axis=other), edge=patch[axis], overlap=overlap[axis])
+            for axis, other in ((1, 1), (2, 0))
+        )
+        boxes += [
+            (slice(z, z + 1), slice(y, y + patch[1]), slice(x, x + patch[2]))
+            for y, x in product(rows, columns)
+        ]
+    depth, height, width = needed.shape
+    return WindowPlan(tuple(boxes), (depth, max(height, patch[1]), max(width, patch[2])))
+
+
+def _starts_about(needed: BoolArray, *, edge: int, overlap: float) -> list[int]:
+    """First voxels of the windows along one axis of a slice, inside the grid where it is larger."""
+    found = np.flatnonzero(needed)
+    first, extent = int(found[0]), int(found[-1] - found[0] + 1)
+    if extent > edge:
+        return [first + start for start in _starts(extent, edge=edge, overlap=overlap)]
+    centered = first - (edge - extent) // 2
+    return [min(max(centered, 0), max(len(needed) - edge, 0))]
 
 
 def _starts(size: int, *, edge: int, overlap: float) -> list[int]:
@@ -109,24 +171,25 @@ def predict_windows(
         float32, shape (1 + structures, z, y, x): background, then `stage.structures`.
     """
     depth, height, width = image.shape
-    plan = plan_windows((depth, height, width), patch=stage.patch, overlap=stage.overlap)
-    boxes = [box for box in plan.boxes if needed[box].any()]
+    plan = place_windows(
+        needed, dimensions=stage.dimensions, patch=stage.patch, overlap=stage.overlap
+    )
     weights = window_weights(stage.patch, stage.weighting)
     total = np.zeros((1 + len(stage.structures), *plan.padded), dtype=np.float32)
     weight_sum = np.zeros(plan.padded, dtype=np.float32)
     padded = _pad_to(image, plan.padded)
-    outputs = engine.run_many(_batches(padded, boxes, stage=stage))
-    for done, (box, output) in enumerate(zip(boxes, outputs, strict=True), start=1):
+    outputs = engine.run_many(_batches(padded, plan.boxes, stage=stage))
+    for done, (box, output) in enumerate(zip(plan.boxes, outputs, strict=True), start=1):
         probabilities = class_probabilities(_spatial(output[0], stage), stage)
         total[:, *box] += probabilities * weights
         weight_sum[box] += weights
-        on_step(done, len(boxes))
+        on_step(done, len(plan.boxes))
     _fill_unseen(total, weight_sum)
     total /= weight_sum
     return total[:, :depth, :height, :width]
 
 
-def _batches(image: FloatArray, boxes: list[Box], *, stage: Stage) -> Iterator[FloatArray]:
+def _batches(image: FloatArray, boxes: tuple[Box, ...], *, stage: Stage) -> Iterator[FloatArray]:
     """Windows as network inputs (1, 1, z, y, x), or (1, 1, y, x) for a 2D network."""
     for box in boxes:
         window = np.ascontiguousarray(image[box])
