@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from livertumor_cli.training.losses import SMOOTH_VOXELS, segmentation_loss, soft_dice
-from livertumor_cli.training.patches import Batch
+from livertumor_cli.training.batch import Batch
+from livertumor_cli.training.losses import SMOOTH_VOXELS, entropy_and_dice, soft_dice
 
 WEIGHTS = torch.tensor([1.0, 1.0, 2.0, 2.0])
 SHAPE = (2, 4, 12, 12)
@@ -36,7 +36,7 @@ def logits_of(labels: torch.Tensor, *, classes: int = 4, certainty: float = 12.0
 
 
 def loss_of(logits: torch.Tensor, batch: Batch) -> float:
-    return float(segmentation_loss(logits, batch, class_weights=WEIGHTS[: logits.shape[1]]))
+    return float(entropy_and_dice(logits, batch, WEIGHTS[: logits.shape[1]]))
 
 
 def test_soft_dice_is_the_formula():
@@ -79,7 +79,7 @@ def test_vessel_logits_of_unlabeled_patients_are_not_pulled_apart_from_liver(lab
     labels = labels.clamp(max=2)
     logits = torch.zeros(2, 4, *SHAPE[1:], requires_grad=True)
     batch = batch_of(labels, False, False)
-    segmentation_loss(logits, batch, class_weights=WEIGHTS).backward()
+    entropy_and_dice(logits, batch, WEIGHTS).backward()
     assert logits.grad is not None
     torch.testing.assert_close(logits.grad[:, 1], logits.grad[:, 3])
 
@@ -87,7 +87,7 @@ def test_vessel_logits_of_unlabeled_patients_are_not_pulled_apart_from_liver(lab
 def test_each_patient_is_treated_by_its_own_flag(labels):
     labels = labels.clamp(max=2)
     logits = torch.zeros(2, 4, *SHAPE[1:], requires_grad=True)
-    segmentation_loss(logits, batch_of(labels, False, True), class_weights=WEIGHTS).backward()
+    entropy_and_dice(logits, batch_of(labels, False, True), WEIGHTS).backward()
     assert logits.grad is not None
     liver, vessel = logits.grad[:, 1], logits.grad[:, 3]
     assert torch.allclose(liver[0], vessel[0])
@@ -116,22 +116,22 @@ def test_class_weights_make_a_missed_tumor_dearer(labels):
     missed = labels.clone()
     missed[missed == 2] = 1
     batch, logits = batch_of(labels, True, True), logits_of(missed)
-    heavy = segmentation_loss(logits, batch, class_weights=torch.tensor([1.0, 1.0, 5.0, 1.0]))
-    light = segmentation_loss(logits, batch, class_weights=torch.ones(4))
+    heavy = entropy_and_dice(logits, batch, torch.tensor([1.0, 1.0, 5.0, 1.0]))
+    light = entropy_and_dice(logits, batch, torch.ones(4))
     assert float(heavy) > float(light)
 
 
 def test_half_precision_logits_are_judged_in_float32(labels):
     logits = logits_of(labels, certainty=3.0)
     batch = batch_of(labels, True, True)
-    loss = segmentation_loss(logits.bfloat16(), batch, class_weights=WEIGHTS)
+    loss = entropy_and_dice(logits.bfloat16(), batch, WEIGHTS)
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(loss_of(logits, batch), rel=1e-5)
 
 
 def test_extreme_logits_stay_finite(labels):
     logits = logits_of(labels.flip(-1), certainty=1e4).requires_grad_()
-    loss = segmentation_loss(logits, batch_of(labels, False, True), class_weights=WEIGHTS)
+    loss = entropy_and_dice(logits, batch_of(labels, False, True), WEIGHTS)
     loss.backward()
     assert logits.grad is not None
     assert bool(torch.isfinite(loss))

@@ -20,8 +20,9 @@ from livertumor_cli.training.augment import (
     sample,
     sampling_grid,
 )
+from livertumor_cli.training.batch import Batch
 from livertumor_cli.training.cache import TrainingCase
-from livertumor_cli.training.patches import PHANTOM_SHARE, Batch, PatchSampler, prefetch
+from livertumor_cli.training.patches import PHANTOM_SHARE, PatchSampler, prefetch
 
 STILL = Augmentation(*(0.0,) * 12)
 """No change of intensity, and of geometry only the free scaling of the axes."""
@@ -104,8 +105,9 @@ def test_every_lesion_counts_once_whatever_its_size():
     case = a_case(tumor=False)
     case.labels[5:12, 8:18, 6:16] = 2
     case.labels[14, 24, 26] = 2
-    centers = a_sampler(case).lesions[0]
-    assert np.allclose(centers, [[8, 12.5, 10.5], [14, 24, 26]])
+    large, small = a_sampler(case).lesions[0]
+    assert np.allclose([large.center, small.center], [[8, 12.5, 10.5], [14, 24, 26]])
+    assert (large.slices, small.slices) == ((5, 11), (14, 14))
 
 
 def test_a_case_without_liver_is_sampled_everywhere():

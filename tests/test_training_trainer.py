@@ -74,7 +74,9 @@ def test_a_run_leaves_state_weights_and_curve(tmp_path: Path):
     told: list[Progress] = []
     assert train(tmp_path, report=told.append)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best.safetensors",
         "curve.csv",
+        "curve.png",
         "model.safetensors",
         "state.pt",
     ]
@@ -203,7 +205,7 @@ def test_a_loss_that_is_no_number_spoils_nothing(tmp_path: Path, monkeypatch: py
     train(tmp_path, options=replace(OPTIONS, steps=2))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     nan = torch.tensor(float("nan"), requires_grad=True)
-    monkeypatch.setattr(trainer_module, "segmentation_loss", lambda *_, **__: nan)
+    monkeypatch.setattr(trainer_module, "output_loss", lambda *_, **__: nan)
     with pytest.raises(ModelError, match="step 3"):
         train(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,8 +1,10 @@
 """Random geometry and intensity of training patches.
 
-Geometry as the papers ask (rotation, scaling, shear, elastic); no mirroring, since a liver lies on
-the right. Intensity covers what the shared CTs cannot show: they are clipped to [-160, 240] HU,
-saturate above about 160, and fat is only roughly known (their README).
+Geometry as the papers ask (rotation, scaling, shear, elastic; shifts come from where a patch is
+cut). Mirroring is off unless a paper asks for it, since a liver lies on the right, and then from
+left to right only: such bodies exist, those that stand on their heads do not. Intensity covers what
+the shared CTs cannot show: they are clipped to [-160, 240] HU, saturate above about 160, and fat is
+only roughly known (their README).
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Augmentation:
     noise_chance: float = 0.5
     blur_chance: float = 0.2
     thick_slice_chance: float = 0.15
+    mirror_chance: float = 0.0
 
 
 def sampling_grid(
@@ -74,6 +77,8 @@ def _random_matrix(
     about_x = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     shear = np.eye(3) + rng.uniform(-1, 1, (3, 3)) * augmentation.shear * (1 - np.eye(3))
     scale = np.exp(rng.uniform(-1, 1) * augmentation.log_scale + rng.uniform(-1, 1, 3) * 0.06)
+    if augmentation.mirror_chance and rng.random() < augmentation.mirror_chance:
+        scale[2] = -scale[2]
     return np.asarray(about_z @ about_y @ about_x @ shear * scale)
 
 
@@ -81,24 +86,42 @@ def sample(volume: Tensor, center: Tensor, grid: Tensor, *, mode: str) -> Tensor
     """Values of a volume at a patch's positions; zero outside.
 
     Args:
-        volume: Shape (z, y, x), float32.
+        volume: Shape (z, y, x), of any kind of number; only the part around the patch is turned
+            into float32.
         center: Voxel index z, y, x of the patch's center.
         grid: Offsets in voxels, shape (D, H, W, 3).
         mode: "bilinear" (trilinear here) or "nearest".
 
     Returns:
-        Shape (D, H, W).
+        float32, shape (D, H, W).
     """
-    sizes = torch.tensor(volume.shape, dtype=torch.float32)
-    normalized = 2.0 * (grid + center) / (sizes - 1).clamp(min=1) - 1.0
+    positions = grid + center
+    box, first = _box_around(positions, volume.shape)
+    part = volume[box].float()
+    sizes = torch.tensor(part.shape, dtype=torch.float32)
+    # Corners are not aligned: aligned ones would take a single slice for an endless one.
+    normalized = (2.0 * (positions - first) + 1.0) / sizes - 1.0
     sampled = functional.grid_sample(
-        volume[None, None],
+        part[None, None],
         normalized.flip(-1)[None],
         mode=mode,
         padding_mode="zeros",
-        align_corners=True,
+        align_corners=False,
     )
     return sampled[0, 0]
+
+
+def _box_around(positions: Tensor, shape: torch.Size) -> tuple[tuple[slice, ...], Tensor]:
+    """The box of an array in which positions have their neighbors, and its first voxel."""
+    flat = positions.reshape(-1, 3)
+    low, high = flat.amin(0).floor().int().tolist(), flat.amax(0).ceil().int().tolist()
+    starts = [min(max(one, 0), size - 1) for one, size in zip(low, shape, strict=True)]
+    stops = [
+        max(min(one + 1, size), start + 1)
+        for one, size, start in zip(high, shape, starts, strict=True)
+    ]
+    box = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
+    return box, torch.tensor(starts, dtype=torch.float32)
 
 
 def change_intensity(rng: np.random.Generator, hu: Tensor, *, augmentation: Augmentation) -> Tensor:

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from livertumor_cli.anatomy import Label
+from livertumor_cli.anatomy import CLASS_NAMES, Label
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.errors import GeometryError, InputError, Reason
 from livertumor_cli.geometry import Geometry
@@ -118,13 +118,20 @@ def _cached(
         # np.load leaves a damaged file open that it opened itself.
         with path.open("rb") as stream, np.load(stream) as stored:
             has_vessels, is_phantom = (bool(flag) for flag in stored["flags"])
-            return TrainingCase(name, stored["hu"], stored["labels"], has_vessels, is_phantom)
+            labels = _in_classes(stored["labels"], task.classes)
+            return TrainingCase(name, stored["hu"], labels, has_vessels, is_phantom)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError) as error:
         raise InputError(
             f"{path} is damaged.",
             reason=Reason.UNREADABLE,
             hint="Delete it: the case is prepared anew.",
         ) from error
+
+
+def _in_classes(labels: LabelArray, classes: tuple[str, ...]) -> LabelArray:
+    """Labels in which all that a task does not tell apart is liver; tasks share one cache."""
+    unknown = [value for value in np.unique(labels) if CLASS_NAMES[value] not in classes]
+    return np.where(np.isin(labels, unknown), np.uint8(Label.LIVER), labels) if unknown else labels
 
 
 def _prepare(folder: Path, task: Task) -> TrainingCase:
@@ -184,9 +191,8 @@ def _on_grid(
 
     liver = share(labels > 0) >= 0.5
     resampled = liver.astype(np.uint8) * np.uint8(Label.LIVER)
-    if len(task.classes) > 2:
-        resampled[liver & (share(labels == Label.VESSEL) >= VESSEL_SHARE)] = Label.VESSEL
-        resampled[liver & (share(labels == Label.TUMOR) >= 0.5)] = Label.TUMOR
+    resampled[liver & (share(labels == Label.VESSEL) >= VESSEL_SHARE)] = Label.VESSEL
+    resampled[liver & (share(labels == Label.TUMOR) >= 0.5)] = Label.TUMOR
     clipped = np.rint(np.clip(image, -1024, 1024)).astype(np.int16)
     return TrainingCase(name, clipped, resampled, vessels, name.startswith("phantom"))
 

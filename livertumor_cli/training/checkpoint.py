@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,46 @@ def save_weights(path: Path, network: dict[str, Tensor], *, metadata: dict[str, 
     """
     tensors = {key: value.contiguous() for key, value in network.items()}
     write_bytes(path, save(tensors, metadata))
+
+
+class BestWeights:
+    """`best.safetensors`: the weights of the validation that scored highest.
+
+    The score is the mean Dice of all structures that were validated.
+    """
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        """Go on from the file of a run, or begin.
+
+        Args:
+            path: The file; may be missing.
+            step: Last step of the state that the run goes on from; what is from later steps, or
+                from an older run, is forgotten.
+
+        Raises:
+            ModelError: If the file is damaged.
+        """
+        self.path = path
+        self.score = -math.inf
+        if path.is_file():
+            stored = read_metadata(path)
+            if int(stored.get("step", step + 1)) <= step:
+                self.score = float(stored.get("score", "-inf"))
+            else:
+                path.unlink()
+
+    def offer(
+        self, network: dict[str, Tensor], *, dice: Mapping[str, float], metadata: dict[str, str]
+    ) -> None:
+        """Keep weights if they score higher than all before.
+
+        Raises:
+            OutputError: If they cannot be written.
+        """
+        score = sum(dice.values()) / len(dice) if dice else -math.inf
+        if score > self.score:
+            save_weights(self.path, network, metadata={**metadata, "score": f"{score:.4f}"})
+            self.score = score
 
 
 def load_weights(path: Path, network: nn.Module) -> dict[str, str]:

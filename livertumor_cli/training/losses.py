@@ -1,19 +1,25 @@
-"""Weighted cross entropy plus soft Dice, for labels in which vessels may be unknown."""
+"""The papers' losses, for labels in which vessels may be unknown, and deep supervision."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from livertumor_cli.anatomy import Label
-from livertumor_cli.training.patches import Batch
+from livertumor_cli.networks.pyramid import LevelLogits, level_weight
+from livertumor_cli.training.batch import Batch
+
+Loss = Callable[[Tensor, Batch, Tensor], Tensor]
+"""Scalar loss of logits (B, C, ...), a batch with labels below C, and class weights (C,)."""
 
 SMOOTH_VOXELS = 50.0
 """Keeps Dice calm where a structure has few voxels in the batch."""
 
 
-def segmentation_loss(logits: Tensor, batch: Batch, *, class_weights: Tensor) -> Tensor:
+def entropy_and_dice(logits: Tensor, batch: Batch, class_weights: Tensor) -> Tensor:
     """Mean cross entropy plus the mean of one minus soft Dice over liver, tumor and vessel.
 
     Dice is what the UCA-Net paper trains with (section 3.1); cross entropy is added because it
@@ -21,28 +27,47 @@ def segmentation_loss(logits: Tensor, batch: Batch, *, class_weights: Tensor) ->
     "liver" means liver or vessel: their probabilities are added, and vessel Dice leaves them out.
 
     Args:
-        logits: Shape (B, C, D, H, W), C = 2 (liver task) or 4.
+        logits: Shape (B, C, ...), C = 2 (liver), 3 (with tumor) or 4 (with vessel).
         batch: Labels with values below C.
         class_weights: Shape (C,).
-
-    Returns:
-        Scalar.
     """
-    log_p = functional.log_softmax(logits.float(), dim=1)
-    if logits.shape[1] > 2:
-        log_p = _merge_unknown_vessels(log_p, batch.has_vessels)
+    log_p = _log_probabilities(logits, batch)
     entropy = functional.nll_loss(log_p, batch.labels, weight=class_weights)
     p = log_p.exp()
     losses = [1 - soft_dice(1 - p[:, 0], batch.labels > 0)]
-    if logits.shape[1] > 2:
+    if logits.shape[1] > Label.TUMOR:
         tumor = batch.labels == Label.TUMOR
         if tumor.any():
             losses.append(1 - soft_dice(p[:, Label.TUMOR], tumor))
+    if logits.shape[1] > Label.VESSEL:
         known = batch.has_vessels
         vessel = batch.labels[known] == Label.VESSEL
         if vessel.any():
             losses.append(1 - soft_dice(p[known, Label.VESSEL], vessel))
     return entropy + torch.stack(losses).mean()
+
+
+def weighted_entropy(logits: Tensor, batch: Batch, class_weights: Tensor) -> Tensor:
+    """Cross entropy alone, weighted by class (SFAN, section 3)."""
+    log_p = _log_probabilities(logits, batch)
+    return functional.nll_loss(log_p, batch.labels, weight=class_weights)
+
+
+def entropy_and_squared_dice(logits: Tensor, batch: Batch, class_weights: Tensor) -> Tensor:
+    """Cross entropy plus Dice whose denominators are squared (DPC-Net, eq. 10 to 12).
+
+    Eq. 12 adds all classes up before it divides; background and liver would drown the tumor. So
+    each class has a ratio of its own and their mean counts, as in nnU-Net, which the paper follows;
+    classes that the batch lacks are left to the cross entropy.
+    """
+    log_p = _log_probabilities(logits, batch)
+    entropy = functional.nll_loss(log_p, batch.labels, weight=class_weights)
+    p = log_p.exp()
+    masks = {label: batch.labels == label for label in range(1, logits.shape[1])}
+    losses = [
+        1 - squared_dice(p[:, label], mask) for label, mask in masks.items() if bool(mask.any())
+    ]
+    return entropy + torch.stack(losses).mean() if losses else entropy
 
 
 def soft_dice(p: Tensor, reference: Tensor) -> Tensor:
@@ -52,10 +77,50 @@ def soft_dice(p: Tensor, reference: Tensor) -> Tensor:
     return (2 * overlap + SMOOTH_VOXELS) / (total + SMOOTH_VOXELS)
 
 
-def _merge_unknown_vessels(log_p: Tensor, has_vessels: Tensor) -> Tensor:
-    """Put liver-or-vessel into the liver channel of the samples whose vessels are not labeled."""
+def squared_dice(p: Tensor, reference: Tensor) -> Tensor:
+    """Dice with squared denominators over the whole batch; the mask must not be empty."""
+    return 2 * (p * reference).sum() / ((p * p).sum() + reference.sum())
+
+
+def output_loss(
+    output: Tensor | list[LevelLogits], batch: Batch, *, loss: Loss, class_weights: Tensor
+) -> Tensor:
+    """Loss of what a network gives in training: logits, or those of every supervised level.
+
+    Args:
+        output: Logits, or outputs of deep supervision, whose losses are added up with the weights
+            of DPC-Net's eq. 13; the coarsest level of the network is among them.
+        batch: At full resolution.
+        loss: The loss of one output.
+        class_weights: Shape (C,).
+    """
+    if isinstance(output, Tensor):
+        return loss(output, batch, class_weights)
+    levels = 1 + max(one.level for one in output)
+    losses = [
+        level_weight(one.level, levels=levels)
+        * loss(one.logits, at_level(batch, one.level), class_weights)
+        for one in output
+    ]
+    return torch.stack(losses).sum()
+
+
+def at_level(batch: Batch, level: int) -> Batch:
+    """The batch with the labels of every 2^level-th voxel, from the middle of each block."""
+    if level == 0:
+        return batch
+    step = 1 << level
+    every = (slice(step // 2, None, step),) * (batch.labels.ndim - 1)
+    return Batch(batch.image, batch.labels[:, *every], batch.has_vessels)
+
+
+def _log_probabilities(logits: Tensor, batch: Batch) -> Tensor:
+    """Log-softmax in which "liver" holds vessels too where those are not labeled."""
+    log_p = functional.log_softmax(logits.float(), dim=1)
+    if logits.shape[1] <= Label.VESSEL:
+        return log_p
     merged = torch.logaddexp(log_p[:, Label.LIVER], log_p[:, Label.VESSEL])
-    unknown = ~has_vessels.view(-1, 1, 1, 1)
+    unknown = ~batch.has_vessels.view(-1, *[1] * (logits.ndim - 2))
     liver = torch.where(unknown, merged, log_p[:, Label.LIVER])
     return torch.stack(
         [log_p[:, Label.BACKGROUND], liver, log_p[:, Label.TUMOR], log_p[:, Label.VESSEL]], dim=1

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.training.augment import (
-    Augmentation,
     add_mass,
     add_table,
     change_intensity,
     sample,
     sampling_grid,
 )
+from livertumor_cli.training.batch import Batch, network_axes
 from livertumor_cli.training.cache import OUTSIDE_HU, TrainingCase
 from livertumor_cli.training.surroundings import FARTHEST_MM, distance_to_liver, random_region
 from livertumor_cli.training.tasks import Task
@@ -33,18 +33,16 @@ SLAB_CHANCE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Network input and reference.
+class Lesion:
+    """Where a training tumor lies.
 
     Attributes:
-        image: Shape (B, 1, D, H, W), 0..1.
-        labels: int64, shape (B, D, H, W).
-        has_vessels: bool, shape (B,).
+        center: Voxel index z, y, x.
+        slices: First and last slice.
     """
 
-    image: Tensor
-    labels: Tensor
-    has_vessels: Tensor
+    center: np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+    slices: tuple[int, int]
 
 
 class PatchSampler:
@@ -53,13 +51,17 @@ class PatchSampler:
     def __init__(self, cases: list[TrainingCase], *, task: Task, seed: int) -> None:
         self.task = task
         self.seed = seed
-        self.augmentation = Augmentation()
         self.cases = cases
-        self.images = [torch.from_numpy(case.hu).float() - OUTSIDE_HU for case in cases]
-        self.references = [torch.from_numpy(case.labels).float() for case in cases]
-        self.lesions = [_lesion_centers(case) for case in cases]
-        self.distances = (
-            [distance_to_liver(case, spacing_mm=task.spacing_mm) for case in cases]
+        # Small kinds of numbers: whole scans in float32 would take gigabytes.
+        self.images = [torch.from_numpy(case.hu) - int(OUTSIDE_HU) for case in cases]
+        self.references = [torch.from_numpy(case.labels) for case in cases]
+        self.lesions = [_lesions(case) for case in cases]
+        # Shifted so that outside the array reads as far away, not as zero.
+        self.nearness = (
+            [
+                (FARTHEST_MM - distance_to_liver(case, spacing_mm=task.spacing_mm)).half()
+                for case in cases
+            ]
             if task.surroundings_mm is not None
             else []
         )
@@ -73,9 +75,11 @@ class PatchSampler:
         """The batch of one step."""
         rng = np.random.default_rng((self.seed, step))
         patches = [self._patch(rng) for _ in range(size)]
+        images = torch.stack([image for image, _, _ in patches])[:, None]  # (B, 1, D, H, W)
+        labels = torch.stack([labels for _, labels, _ in patches])  # (B, D, H, W)
         return Batch(
-            torch.stack([image for image, _, _ in patches])[:, None],
-            torch.stack([labels for _, labels, _ in patches]),
+            network_axes(images, dimensions=self.task.dimensions),
+            network_axes(labels, dimensions=self.task.dimensions),
             torch.tensor([vessels for _, _, vessels in patches]),
         )
 
@@ -84,14 +88,14 @@ class PatchSampler:
         index, center = self._choose(rng)
         task = self.task
         grid = sampling_grid(
-            rng, patch=task.patch, spacing_mm=task.spacing_mm, augmentation=self.augmentation
+            rng, patch=task.patch, spacing_mm=task.spacing_mm, augmentation=task.augmentation
         )
         middle = torch.tensor(center, dtype=torch.float32)
         hu = sample(self.images[index], middle, grid, mode="bilinear") + OUTSIDE_HU
         labels = sample(self.references[index], middle, grid, mode="nearest").long()
         if task.wide and rng.random() < MASS_CHANCE:
             hu = add_mass(rng, hu, labels, spacing_mm=task.spacing_mm)
-        hu = change_intensity(rng, hu, augmentation=self.augmentation)
+        hu = change_intensity(rng, hu, augmentation=task.augmentation)
         if task.wide and rng.random() < TABLE_CHANCE:
             hu = add_table(rng, hu)
         if task.wide and rng.random() < SLAB_CHANCE:
@@ -112,8 +116,7 @@ class PatchSampler:
     ) -> tuple[Tensor, Tensor]:
         """Keep what a first stage would have handed on; what is blank is background."""
         index, middle, grid = at
-        # Stored distances are shifted so that outside the array reads as far away, not as zero.
-        near = sample(FARTHEST_MM - self.distances[index], middle, grid, mode="bilinear")
+        near = sample(self.nearness[index], middle, grid, mode="bilinear")
         region = random_region(
             rng,
             FARTHEST_MM - near,
@@ -128,21 +131,33 @@ class PatchSampler:
             pool = self.phantoms
         elif self.with_tumor and rng.random() < self.task.tumor_share:
             index = int(rng.choice(self.with_tumor))
-            center = self.lesions[index][rng.integers(len(self.lesions[index]))]
-            jitter = rng.uniform(-0.3, 0.3, 3) * np.array(self.task.patch)
-            return index, (center + jitter).tolist()
+            lesion = self.lesions[index][rng.integers(len(self.lesions[index]))]
+            return index, self._near_lesion(rng, lesion)
         else:
             pool = self.real
         index = int(rng.choice(pool))
         low, high = self.boxes[index]
         return index, rng.uniform(low, high).tolist()
 
+    def _near_lesion(self, rng: np.random.Generator, lesion: Lesion) -> list[float]:
+        """Voxel index of a center from which the patch sees the lesion, off its middle."""
+        jitter = rng.uniform(-0.3, 0.3, 3) * np.array(self.task.patch)
+        z, y, x = (lesion.center + jitter).tolist()
+        if self.task.dimensions == 2:
+            # The middle slice alone would never show how tumors begin and end.
+            z = float(rng.integers(lesion.slices[0], lesion.slices[1], endpoint=True))
+        return [z, y, x]
 
-def _lesion_centers(case: TrainingCase) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
-    """Centers of all tumor components; each lesion counts once, whatever its size."""
+
+def _lesions(case: TrainingCase) -> list[Lesion]:
+    """All tumor components; each lesion counts once, whatever its size."""
     numbered, count = ndimage.label(case.labels == Label.TUMOR, np.ones((3, 3, 3)))
     centers = ndimage.center_of_mass(numbered > 0, numbered, range(1, count + 1))
-    return [np.asarray(center) for center in centers]
+    boxes = ndimage.find_objects(numbered)
+    return [
+        Lesion(np.asarray(center), (box[0].start, box[0].stop - 1))
+        for center, box in zip(centers, boxes, strict=True)
+    ]
 
 
 def _liver_box(

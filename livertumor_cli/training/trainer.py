@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from livertumor_cli.errors import BackendError, ModelError
 from livertumor_cli.io.atomic import make_folder
+from livertumor_cli.training.batch import Batch
 from livertumor_cli.training.cache import TrainingCase
 from livertumor_cli.training.checkpoint import (
+    BestWeights,
     TrainingState,
     load_state,
     metadata_json,
@@ -23,8 +25,9 @@ from livertumor_cli.training.checkpoint import (
     save_weights,
 )
 from livertumor_cli.training.curve import forget_after, note_step
-from livertumor_cli.training.losses import segmentation_loss
-from livertumor_cli.training.patches import Batch, PatchSampler, prefetch
+from livertumor_cli.training.curve_picture import draw_curve
+from livertumor_cli.training.losses import output_loss
+from livertumor_cli.training.patches import PatchSampler, prefetch
 from livertumor_cli.training.tasks import Task
 from livertumor_cli.training.validate import validate
 
@@ -68,7 +71,12 @@ class Progress:
 
 
 class Trainer:
-    """One run in one folder: `state.pt`, `curve.csv`, `model.safetensors` (averaged weights)."""
+    """One run in one folder.
+
+    `state.pt` is what a run goes on from, `model.safetensors` the averaged weights of the last
+    saved step, `best.safetensors` those of the best validation, `curve.csv` and `curve.png` the
+    learning curve.
+    """
 
     def __init__(self, task: Task, *, options: TrainingOptions, out: Path) -> None:
         """Begin a run, or go on with the one whose state the folder holds.
@@ -86,7 +94,8 @@ class Trainer:
         make_folder(out)
         torch.manual_seed(options.seed)
         device = torch.device(options.device)
-        self.network = task.build().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._layout = torch.channels_last_3d if task.dimensions == 3 else torch.channels_last
+        self.network = task.build().to(device).to(memory_format=self._layout)  # type: ignore[call-overload]
         self.average: dict[str, Tensor] = {
             key: value.detach().clone() for key, value in self.network.state_dict().items()
         }
@@ -97,6 +106,7 @@ class Trainer:
         self.step = 0
         self.trained_s = 0.0
         self._resume()
+        self.best = BestWeights(out / "best.safetensors", step=self.step)
 
     def train(
         self,
@@ -139,19 +149,16 @@ class Trainer:
         seconds = time.monotonic() - started
         self.trained_s += seconds
         last = self.step == self.options.steps
-        dice: dict[str, float] = {}
-        if last or self.step % self.options.validate_every == 0:
-            dice = self._validate(validation)
+        is_validated = last or self.step % self.options.validate_every == 0
+        dice = self._validate(validation) if is_validated else {}
         # The curve first: a kill between the two leaves lines that the resumed run removes.
-        note_step(
-            self.out / "curve.csv",
-            step=self.step,
-            trained_s=self.trained_s,
-            loss=loss,
-            dice=dice,
-        )
+        curve = self.out / "curve.csv"
+        note_step(curve, step=self.step, trained_s=self.trained_s, loss=loss, dice=dice)
         if last or self.step % self.options.save_every == 0:
             self._save()
+        if is_validated:
+            self.best.offer(self._exportable(), dice=dice, metadata=self._metadata())
+            draw_curve(curve, self.out / "curve.png")
         return Progress(self.step, self.options.steps, loss, seconds, dice)
 
     def _train_step(self, batch: Batch) -> float:
@@ -160,11 +167,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         device = self.options.device
-        image = batch.image.to(device, memory_format=torch.channels_last_3d)
+        image = batch.image.to(device, memory_format=self._layout)
         moved = Batch(image, batch.labels.to(device), batch.has_vessels.to(device))
         with torch.autocast(device, torch.bfloat16):
-            logits = self.network(image)
-        loss = segmentation_loss(logits, moved, class_weights=self.class_weights)
+            output = self.network(image)
+        loss = output_loss(output, moved, loss=self.task.loss, class_weights=self.class_weights)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss of step {self.step + 1} is no finite number.",
@@ -198,7 +205,7 @@ class Trainer:
     def _validate(self, cases: list[TrainingCase]) -> dict[str, float]:
         """Dice of the averaged weights."""
         averaged = self.task.build()
-        averaged.load_state_dict({key: value.cpu() for key, value in self.average.items()})
+        averaged.load_state_dict(self._exportable())
         averaged = averaged.to(self.options.device).eval()
         return validate(averaged, cases, task=self.task, device=self.options.device)
 
@@ -211,7 +218,14 @@ class Trainer:
             self.trained_s,
         )
         save_state(self.out / "state.pt", state)
-        metadata = metadata_json(
+        save_weights(self.out / "model.safetensors", self._exportable(), metadata=self._metadata())
+
+    def _exportable(self) -> dict[str, Tensor]:
+        """The averaged weights, which are validated and exported."""
+        return {key: value.cpu() for key, value in self.average.items()}
+
+    def _metadata(self) -> dict[str, str]:
+        return metadata_json(
             {
                 "task": self.task.name,
                 "step": self.step,
@@ -219,8 +233,6 @@ class Trainer:
                 "seed": self.options.seed,
             }
         )
-        weights = {key: value.cpu() for key, value in self.average.items()}
-        save_weights(self.out / "model.safetensors", weights, metadata=metadata)
 
     def _resume(self) -> None:
         path = self.out / "state.pt"

@@ -12,6 +12,8 @@ from torch import nn
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray, LabelArray
+from livertumor_cli.inference.windows import place_windows
+from livertumor_cli.training.batch import network_axes
 from livertumor_cli.training.cache import TrainingCase
 from livertumor_cli.training.surroundings import distance_to_liver
 from livertumor_cli.training.tasks import Task
@@ -20,7 +22,7 @@ from livertumor_cli.training.tasks import Task
 def validate(
     network: nn.Module, cases: list[TrainingCase], *, task: Task, device: str
 ) -> dict[str, float]:
-    """Mean Dice over cases for liver and, in the lesion task, tumor and vessel.
+    """Mean Dice over cases for liver and, as far as the task knows them, tumor and vessel.
 
     Cases without reference voxels of a structure are left out of its mean.
     """
@@ -28,12 +30,10 @@ def validate(
     for case in cases:
         predicted = predict_tiles(network, case, task=task, device=device)
         scores["liver"].append(_dice(predicted > 0, case.labels > 0))
-        if len(task.classes) > 2:
+        if "tumor" in task.classes:
             scores["tumor"].append(_dice(predicted == Label.TUMOR, case.labels == Label.TUMOR))
-            if case.has_vessels:
-                scores["vessel"].append(
-                    _dice(predicted == Label.VESSEL, case.labels == Label.VESSEL)
-                )
+        if "vessel" in task.classes and case.has_vessels:
+            scores["vessel"].append(_dice(predicted == Label.VESSEL, case.labels == Label.VESSEL))
     return {
         name: float(np.nanmean(values))
         for name, values in scores.items()
@@ -42,34 +42,28 @@ def validate(
 
 
 def predict_tiles(network: nn.Module, case: TrainingCase, *, task: Task, device: str) -> LabelArray:
-    """Labels of a case from tiles of one patch each that overlap only where they must."""
+    """Labels of a case from tiles of one patch each that overlap only where they must.
+
+    As in inference, what lies far from the liver is background and costs nothing.
+    """
     low, high = task.hu_window
     hu = torch.from_numpy(case.hu).float()
+    needed = np.ones(case.hu.shape, dtype=np.bool_)
     if task.surroundings_mm is not None:
-        distance_mm = distance_to_liver(case, spacing_mm=task.spacing_mm)
-        hu = torch.where(distance_mm <= task.surroundings_mm, hu, low)
-    image = (hu.clamp(low, high) - low) / (high - low)
-    sizes = [max(size, edge) for size, edge in zip(image.shape, task.patch, strict=True)]
-    padded = torch.zeros(sizes)
-    padded[tuple(slice(0, size) for size in image.shape)] = image
-    result = np.zeros(sizes, dtype=np.uint8)
-    for z in _starts(sizes[0], task.patch[0]):
-        for y in _starts(sizes[1], task.patch[1]):
-            for x in _starts(sizes[2], task.patch[2]):
-                tile = tuple(
-                    slice(s, s + edge) for s, edge in zip((z, y, x), task.patch, strict=True)
-                )
-                batch = padded[tile][None, None].to(device)
-                with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
-                    logits = network(batch)
-                result[tile] = logits[0].float().argmax(0).to(torch.uint8).cpu().numpy()
-    return result[tuple(slice(0, size) for size in image.shape)]
-
-
-def _starts(size: int, edge: int) -> list[int]:
-    """Evenly spread starts of the fewest tiles that cover an axis."""
-    count = -(-size // edge)
-    return [round(i * (size - edge) / max(1, count - 1)) for i in range(count)]
+        near = distance_to_liver(case, spacing_mm=task.spacing_mm) <= task.surroundings_mm
+        hu, needed = torch.where(near, hu, low), near.numpy()
+    plan = place_windows(
+        needed, dimensions=task.dimensions, patch=task.patch, overlap=(0.0, 0.0, 0.0)
+    )
+    padded = torch.zeros(plan.padded)
+    padded[tuple(slice(0, size) for size in hu.shape)] = (hu.clamp(low, high) - low) / (high - low)
+    result = np.zeros(plan.padded, dtype=np.uint8)
+    for box in plan.boxes:
+        tile = network_axes(padded[box][None, None], dimensions=task.dimensions).to(device)
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+            logits = network(tile)  # (1, C, D, H, W) or (1, C, H, W)
+        result[box] = logits[0].float().argmax(0).to(torch.uint8).cpu().numpy()
+    return result[tuple(slice(0, size) for size in hu.shape)]
 
 
 def _dice(prediction: BoolArray, reference: BoolArray) -> float:
