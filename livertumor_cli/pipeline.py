@@ -1,7 +1,8 @@
-"""One scan from file to findings and files.
+"""One scan from file to findings, in steps.
 
-The one place that composes reading, networks, measurement and report: the command line, the batch
-runner and Python programs all call it.
+The one place that composes reading, networks and measurement: the command line, the batch runner
+and Python programs all call it. `segment_case` does the steps one after the other; `read_scan`,
+`run_networks` and `measure_scan` are there for those who let the steps of several scans overlap.
 """
 
 from __future__ import annotations
@@ -9,21 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import InstanceArray
+from livertumor_cli.case_files import CaseResult
 from livertumor_cli.engine.contract import ModelContract
 from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest, Precision
 from livertumor_cli.engine.open_engine import open_engine, resolve_device
-from livertumor_cli.findings import CaseFindings
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.cascade import Segmentation, run_cascade
-from livertumor_cli.io.atomic import write_files, write_text
-from livertumor_cli.io.dicom_results import DicomObject, DicomPlan, plan_dicom, write_dicom
-from livertumor_cli.io.formats import read_volume, write_label_map
-from livertumor_cli.io.output_folder import OutputFolder
-from livertumor_cli.io.readback import verify_written
+from livertumor_cli.io.dicom_results import DicomObject, DicomPlan, plan_dicom
+from livertumor_cli.io.formats import read_volume
 from livertumor_cli.measure.case import Extras, measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
@@ -31,18 +28,12 @@ from livertumor_cli.measure.scale_spread import scale_volumes_ml
 from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.recipes.store import DEFAULT_RECIPE, find_recipe, verify_stage
-from livertumor_cli.report.json_report import build_report, report_text
-from livertumor_cli.report.pages import FIGURES, HTML, reader_files
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
-from livertumor_cli.report.tables import lesions_csv
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import LabelMap, Volume
 
 Progress = Callable[[str, int, int], None]
 """Told (step, done, total); a total of 0 means that the end is not known."""
-
-RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", "report.json", HTML, FIGURES}
-"""What `write_case` always puts into the folder; of DICOM scans `dicom_results.DICOM_FILES` too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,34 +63,6 @@ class SegmentOptions:
     resample_irregular: bool = False
     dicom: tuple[DicomObject, ...] | None = None
     seg_type: str = "binary"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseResult:
-    """Everything known about one scan.
-
-    Attributes:
-        volume: The scan.
-        mask: `anatomy.Label` values on its grid.
-        lesions: One number per lesion, same grid.
-        findings: The measurements.
-        record: How the result was made.
-        dicom: The DICOM objects to write with it.
-    """
-
-    volume: Volume
-    mask: LabelMap
-    lesions: LabelMap
-    findings: CaseFindings
-    record: RunRecord
-    dicom: DicomPlan = field(default_factory=DicomPlan)
-
-    def report(self) -> dict[str, Any]:
-        """The content of `report.json`."""
-        volume = self.volume
-        return build_report(
-            self.findings, source=volume.source, geometry=volume.geometry, record=self.record
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +127,36 @@ def _precision(stage: Stage, device: Device, wish: str) -> Precision:
     return Precision(str(allowed))
 
 
+@dataclass(frozen=True, slots=True)
+class ReadScan:
+    """A scan in memory, ready for the networks.
+
+    Attributes:
+        volume: The scan.
+        dicom: The DICOM objects that will be written of it.
+        watch: Seconds of the steps so far; the later steps add theirs.
+    """
+
+    volume: Volume
+    dicom: DicomPlan = field(default_factory=DicomPlan)
+    watch: StopWatch = field(default_factory=StopWatch)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentedScan:
+    """A scan after the networks, not measured yet.
+
+    Attributes:
+        scan: The scan.
+        segmentation: What the networks found.
+        record: What ran, without times and flags.
+    """
+
+    scan: ReadScan
+    segmentation: Segmentation
+    record: RunRecord
+
+
 def segment_case(
     path: Path,
     *,
@@ -182,54 +175,104 @@ def segment_case(
     Raises:
         LiverTumorError: Of the class that fits, with what is wrong and what to do.
     """
-    watch = StopWatch()
     progress("read", 0, 0)
-    volume = read_volume(path, series=options.series, resample_irregular=options.resample_irregular)
-    # What cannot be written is refused now, not after minutes of work.
-    plan = plan_dicom(volume, objects=options.dicom, seg_type=options.seg_type)
-    watch.lap("read")
+    scan = read_scan(path, options=options)
     if networks is None:
         progress("open networks", 0, 0)
         networks = open_networks(options)
-        watch.lap("open_networks")
-    result = segment_volume(
-        volume, networks=networks, scales=options.scales, progress=progress, watch=watch
-    )
-    flags = (*result.record.flags, plan.note) if plan.note else result.record.flags
-    return replace(result, dicom=plan, record=replace(result.record, flags=flags))
+        scan.watch.lap("open_networks")
+    segmented = run_networks(scan, networks=networks, scales=options.scales, progress=progress)
+    progress("measure", 0, 0)
+    return measure_scan(segmented)
 
 
 def segment_volume(
-    volume: Volume,
-    *,
-    networks: Networks,
-    scales: tuple[float, ...] | None,
-    progress: Progress,
-    watch: StopWatch | None = None,
+    volume: Volume, *, networks: Networks, scales: tuple[float, ...] | None, progress: Progress
 ) -> CaseResult:
     """Segment and measure a scan in memory; see `segment_case`."""
-    watch = watch or StopWatch()
+    segmented = run_networks(ReadScan(volume), networks=networks, scales=scales, progress=progress)
+    progress("measure", 0, 0)
+    return measure_scan(segmented)
+
+
+def read_scan(path: Path, *, options: SegmentOptions) -> ReadScan:
+    """The first step: the scan in memory, and what will be written of it.
+
+    Args:
+        path: NIfTI, MHA or NRRD file, DICOM folder or zip.
+        options: Series, resampling, DICOM objects.
+
+    Raises:
+        InputError: If the scan cannot be used.
+        ConfigError: If the DICOM objects asked for cannot be made of it.
+    """
+    watch = StopWatch()
+    volume = read_volume(path, series=options.series, resample_irregular=options.resample_irregular)
+    return with_plan(volume, options=options, watch=watch)
+
+
+def with_plan(volume: Volume, *, options: SegmentOptions, watch: StopWatch) -> ReadScan:
+    """Settle what will be written of a volume that was read by other means than `read_scan`.
+
+    What cannot be written is refused here, before minutes of work.
+
+    Args:
+        volume: The scan.
+        options: DICOM objects.
+        watch: Started before the reading, which is booked now.
+
+    Raises:
+        ConfigError: If the DICOM objects asked for cannot be made of it.
+    """
+    plan = plan_dicom(volume, objects=options.dicom, seg_type=options.seg_type)
+    watch.lap("read")
+    return ReadScan(volume, plan, watch)
+
+
+def run_networks(
+    scan: ReadScan, *, networks: Networks, scales: tuple[float, ...] | None, progress: Progress
+) -> SegmentedScan:
+    """The second step, the only one that uses the device.
+
+    Args:
+        scan: From `read_scan`.
+        networks: Opened once for all scans, used by one thread at a time.
+        scales: As asked for; the recipe's own where None.
+        progress: Told after each window.
+
+    Raises:
+        NoLiverError: If there is none.
+        BackendError: If memory will not do.
+    """
+    scan.watch.restart()
     segmentation = run_cascade(
-        volume,
+        scan.volume,
         recipe=networks.recipe,
         engines=networks.engines,
         scales=scales,
         on_progress=progress,
-        watch=watch,
+        watch=scan.watch,
     )
-    labels = segmentation.labels
-    progress("measure", 0, 0)
+    return SegmentedScan(scan, segmentation, networks.describe(scales))
+
+
+def measure_scan(segmented: SegmentedScan) -> CaseResult:
+    """The third step: lesions, measurements, flags."""
+    scan, segmentation = segmented.scan, segmented.segmentation
+    volume, labels, watch = scan.volume, segmentation.labels, scan.watch
+    watch.restart()
     lesions = number_lesions(labels == Label.TUMOR)
     extras = _extras(segmentation, lesions, volume.geometry)
     findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry, extras=extras)
-    watch.lap("measure")
-    record = networks.describe(scales)
+    record = segmented.record
     quality = quality_flags(findings, labels, geometry=volume.geometry, precision=record.precision)
+    watch.lap("measure")
+    not_written = (scan.dicom.note,) if scan.dicom.note else ()
     record = replace(
         record,
         timings_s=watch.timings_s,
         peak_memory_mb=peak_memory_mb(),
-        flags=(*volume.source.notes, *quality, *segmentation.flags),
+        flags=(*volume.source.notes, *quality, *segmentation.flags, *not_written),
     )
     return CaseResult(
         volume=volume,
@@ -237,6 +280,7 @@ def segment_volume(
         lesions=LabelMap(lesions, volume.geometry),
         findings=findings,
         record=record,
+        dicom=scan.dicom,
     )
 
 
@@ -249,48 +293,3 @@ def _extras(segmentation: Segmentation, lesions: InstanceArray, scan: Geometry) 
             tumors.masks(), geometry=tumors.geometry, lesions=lesions, scan=scan
         )
     return Extras(probabilities=segmentation.tumor_probabilities, scale_volumes_ml=spread)
-
-
-def write_case(
-    result: CaseResult, target: Path, *, overwrite: bool, pdf: bool = False
-) -> dict[str, Any]:
-    """Write masks, tables and reports into a folder that appears whole or not at all.
-
-    Args:
-        result: From `segment_case`.
-        target: The folder.
-        overwrite: Whether an earlier result may be replaced.
-        pdf: Whether `report.pdf` is written too.
-
-    Returns:
-        The content of `report.json`.
-
-    Raises:
-        OutputError: If the folder exists, cannot be written or does not read back as written.
-    """
-    watch = StopWatch()
-    with OutputFolder(target, overwrite=overwrite) as folder:
-        for name, label_map in (("mask", result.mask), ("lesions", result.lesions)):
-            path = folder / f"{name}.nii.gz"
-            write_label_map(path, label_map)
-            verify_written(path, label_map)
-        source = result.volume.source
-        write_text(folder / "lesions.csv", lesions_csv(result.findings, source=source))
-        recipe = result.record.recipe
-        write_dicom(
-            folder,
-            result.dicom,
-            masks=(result.mask, result.lesions),
-            findings=result.findings,
-            recipe=f"{recipe.name} {recipe.version}",
-        )
-        report = result.report()
-        masks = (result.mask, result.lesions)
-        pages = reader_files(
-            report, volume=result.volume, masks=masks, findings=result.findings, pdf=pdf
-        )
-        write_files(folder, pages)
-        watch.lap("write")
-        report["timings_s"]["write"] = round(watch.timings_s["write"], 3)
-        write_text(folder / "report.json", report_text(report))
-    return report

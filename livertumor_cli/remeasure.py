@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from livertumor_cli.anatomy import Label
+from livertumor_cli.case_files import CaseResult
 from livertumor_cli.io.formats import read_volume
 from livertumor_cli.io.mask_in import read_mask
 from livertumor_cli.measure.case import measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
-from livertumor_cli.pipeline import CaseResult, Progress
+from livertumor_cli.pipeline import Progress
 from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
 from livertumor_cli.stopwatch import StopWatch

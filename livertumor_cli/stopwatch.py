@@ -22,3 +22,7 @@ class StopWatch:
         now = time.perf_counter()
         self.timings_s[step] = self.timings_s.get(step, 0.0) + now - self._since
         self._since = now
+
+    def restart(self) -> None:
+        """Begin the next lap now: what passed since the last one is booked nowhere."""
+        self._since = time.perf_counter()

@@ -22,6 +22,7 @@ class Source:
         series_uid: DICOM SeriesInstanceUID, empty for other formats.
         sop_instance_uids: One per z index for DICOM, else empty; of a resampled grid the nearest.
         notes: Sentences on what the reader had to decide (resampled, lossy, another phase).
+        files: The only files to look into, where the path holds other studies too.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class Source:
     series_uid: str = ""
     sop_instance_uids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

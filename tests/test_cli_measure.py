@@ -9,11 +9,11 @@ import pytest
 from segment_runs import GEOMETRY, assert_refused, names
 from toy_recipe import Patient
 
+from livertumor_cli.case_files import RESULT_FILES
 from livertumor_cli.cli.app import run
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_label_map
-from livertumor_cli.pipeline import RESULT_FILES
 from livertumor_cli.report.json_report import load_schema
 from livertumor_cli.volume import LabelMap
 

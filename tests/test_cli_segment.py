@@ -15,7 +15,7 @@ import pytest
 from segment_runs import GEOMETRY, Capture, names
 from toy_recipe import Patient
 
-from livertumor_cli import pipeline
+from livertumor_cli import case_files, pipeline
 from livertumor_cli.cli.app import run
 from livertumor_cli.cli.segment import default_output
 from livertumor_cli.errors import NoLiverError
@@ -29,7 +29,7 @@ def test_results_appear_beside_the_scan(
 ) -> None:
     assert segment(scan) == 0
     folder = scan.parent / "scan_livertumor"
-    assert names(folder) == pipeline.RESULT_FILES
+    assert names(folder) == case_files.RESULT_FILES
     assert names(scan.parent) == {"scan.nii.gz", "scan_livertumor"}
     mask, lesions = (read_label_map(folder / f"{name}.nii.gz") for name in ("mask", "lesions"))
     assert mask.geometry.is_same_grid(GEOMETRY)

@@ -14,7 +14,7 @@ from pydicom import dcmread
 from segment_runs import GEOMETRY, Capture, assert_refused, names
 from toy_recipe import Patient
 
-from livertumor_cli import pipeline
+from livertumor_cli import case_files, pipeline
 from livertumor_cli.cli.app import run
 from livertumor_cli.io.dicom_ct import ct_datasets, write_ct_series, write_datasets
 from livertumor_cli.report.json_report import load_schema
@@ -46,7 +46,7 @@ def test_objects_of_a_dicom_scan(
     segment: Callable[..., int], series: Path, tmp_path: Path, asked: list[str], written: set[str]
 ) -> None:
     assert segment(series, "-q", "-o", str(tmp_path / "out"), *asked) == 0
-    assert names(tmp_path / "out") == pipeline.RESULT_FILES | written
+    assert names(tmp_path / "out") == case_files.RESULT_FILES | written
     for name in written:
         dataset = dcmread(tmp_path / "out" / name)
         assert (dataset.PatientName, dataset.PatientID) == (NAME, PATIENT_ID)
@@ -63,7 +63,7 @@ def test_seg_type_chooses_how_segments_are_stored(
 
 def test_a_scan_that_is_no_dicom_gets_none(segment: Callable[..., int], scan: Path) -> None:
     assert segment(scan, "-q") == 0
-    assert names(scan.parent / "scan_livertumor") == pipeline.RESULT_FILES
+    assert names(scan.parent / "scan_livertumor") == case_files.RESULT_FILES
 
 
 @pytest.mark.parametrize("kind", ["seg", "sr", "rtstruct"])
@@ -102,7 +102,7 @@ def test_a_series_that_cannot_be_named_is_segmented_and_flagged(
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     jsonschema.validate(report, load_schema())
     assert any("FrameOfReferenceUID" in flag for flag in report["flags"])
-    assert names(tmp_path / "out") == pipeline.RESULT_FILES
+    assert names(tmp_path / "out") == case_files.RESULT_FILES
 
 
 def test_the_patient_is_named_in_dicom_objects_and_nowhere_else(

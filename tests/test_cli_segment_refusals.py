@@ -7,6 +7,7 @@ import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nibabel as nib
@@ -15,7 +16,7 @@ import pytest
 from segment_runs import GEOMETRY, Capture, assert_refused, names
 from toy_recipe import Patient, write_toy_recipe
 
-from livertumor_cli import pipeline
+from livertumor_cli import case_files, pipeline
 from livertumor_cli.cli.app import run
 from livertumor_cli.io.formats import write_volume
 
@@ -180,7 +181,7 @@ def test_an_earlier_result_is_kept_unless_told_otherwise(
     assert_refused(capsys, "exists already")
     assert (target / "report.json").read_text(encoding="utf-8") == "mine"
     assert segment(scan, "-o", str(target), "--overwrite", "-q") == 0
-    assert names(target) == pipeline.RESULT_FILES
+    assert names(target) == case_files.RESULT_FILES
     assert (target / "report.json").read_text(encoding="utf-8") != "mine"
 
 
@@ -253,18 +254,21 @@ def test_a_disk_that_fills_up_keeps_the_earlier_result(
     assert (target / "report.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("step", ["run_cascade", "write_label_map"])
+@pytest.mark.parametrize(
+    ("module", "step"), [(pipeline, "run_cascade"), (case_files, "write_label_map")]
+)
 def test_an_interrupt_leaves_nothing(
     segment: Callable[..., int],
     scan: Path,
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
     step: str,
 ) -> None:
     def interrupt(*_arguments: Any, **_named: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, step, interrupt)
+    monkeypatch.setattr(module, step, interrupt)
     assert segment(scan, "-q") == 130
     out, err = capsys.readouterr()
     assert out == ""

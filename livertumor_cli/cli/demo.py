@@ -40,12 +40,13 @@ def demo(
 
     Example: livertumor demo -o demo
     """
+    from livertumor_cli.case_files import write_case
     from livertumor_cli.cli.console import write_json
     from livertumor_cli.cli.demo_table import print_comparison
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.demo import DEMO_FILES, compare_with_truth, write_phantom
     from livertumor_cli.io.output_folder import require_writable
-    from livertumor_cli.pipeline import open_networks, segment_case, write_case
+    from livertumor_cli.pipeline import open_networks, segment_case
 
     require_writable(output, files=DEMO_FILES, overwrite=overwrite)
     options = segment_options(**network)

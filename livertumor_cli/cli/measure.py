@@ -36,10 +36,10 @@ def measure(
 
     Example: livertumor measure scan.nii.gz corrected.nii.gz -o results/patient1_corrected
     """
+    from livertumor_cli.case_files import RESULT_FILES, write_case
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.cli.segment import show_result
     from livertumor_cli.io.output_folder import require_writable
-    from livertumor_cli.pipeline import RESULT_FILES, write_case
     from livertumor_cli.remeasure import measure_files
 
     target = output or default_output(mask)

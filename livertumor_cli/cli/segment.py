@@ -103,9 +103,10 @@ def run_and_write(
     scan: Path, *, target: Path, overwrite: bool, pdf: bool, quiet: bool, options: SegmentOptions
 ) -> dict[str, Any]:
     """Segment with progress on stderr, write the results, and return the report."""
+    from livertumor_cli.case_files import RESULT_FILES, write_case
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.io.output_folder import require_writable
-    from livertumor_cli.pipeline import RESULT_FILES, segment_case, write_case
+    from livertumor_cli.pipeline import segment_case
 
     # Minutes of work must not end in "exists already".
     require_writable(target, files=RESULT_FILES, overwrite=overwrite)

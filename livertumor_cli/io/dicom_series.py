@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,8 @@ def read_dicom_files(
         ordered, hu, geometry, note = _read(planes, resample_irregular=resample_irregular)
     require_hounsfield(hu)
     require_slices(hu.shape)
-    source = Source(
-        source.path,
-        source.kind,
+    source = replace(
+        source,
         series_uid=chosen.uid,
         sop_instance_uids=tuple(plane.sop_instance_uid for plane in ordered),
         notes=(*([note] if note else []), *_notes(chosen, ordered)),

@@ -124,7 +124,7 @@ def _planes_of(source: Source, place: Path) -> list[Plane]:
     wanted = set(source.sop_instance_uids)
     found = [
         plane
-        for plane in scan(find_files(place), name=source.path.name)
+        for plane in scan(source.files or find_files(place), name=source.path.name)
         if plane.fault is None
         and plane.series_uid == source.series_uid
         and plane.sop_instance_uid in wanted

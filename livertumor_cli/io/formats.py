@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ from livertumor_cli.errors import ConfigError, InputError, Reason, UnsupportedFo
 from livertumor_cli.io.archive import is_zip
 from livertumor_cli.io.atomic import write_bytes, write_text
 from livertumor_cli.io.readback import verify_written
-from livertumor_cli.volume import LabelMap, Volume
+from livertumor_cli.volume import LabelMap, Source, Volume
 
 __all__ = [
     "FORMATS_HINT",
     "is_volume_file",
+    "read_study",
     "read_volume",
     "read_volume_file",
     "verify_written",
@@ -43,8 +46,33 @@ def read_volume(path: Path, *, series: str = "", resample_irregular: bool = Fals
         InputError: With the reason; see `livertumor_cli.errors.Reason`.
         ConfigError: If a series is asked for in a format that has none.
     """
-    try:
+    with _refused(path):
         return _read(path, series=series, resample_irregular=resample_irregular)
+
+
+def read_study(files: Sequence[Path], *, folder: Path, resample_irregular: bool = False) -> Volume:
+    """Read the CT of a DICOM study whose files are known, as one among several in a folder.
+
+    Args:
+        files: Of the study, in any order.
+        folder: That holds them all.
+        resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
+
+    Raises:
+        InputError: With the reason; see `livertumor_cli.errors.Reason`.
+    """
+    from livertumor_cli.io.dicom_series import read_dicom_files
+
+    source = Source(folder, "dicom", files=tuple(files))
+    with _refused(folder):
+        return read_dicom_files(files, source=source, resample_irregular=resample_irregular)
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """What the operating system refuses becomes a refusal of the scan."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND) from error
     except OSError as error:

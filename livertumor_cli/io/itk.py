@@ -74,6 +74,18 @@ def read_itk(path: Path) -> Volume:
     return Volume(hu, geometry, Source(path, kind))
 
 
+def detached_voxels(path: Path) -> Path | None:
+    """The file beside a header (.mhd, .nhdr) that holds its voxels; None if there is none.
+
+    Args:
+        path: The header.
+    """
+    with path.open("rb") as stream:
+        named = _DATA_FILE.search(stream.read(_MAX_HEADER_BYTES).decode("latin-1"))
+    beside = path.with_name(Path(named[1].strip()).name) if named else path
+    return beside if beside != path and beside.is_file() else None
+
+
 def _require_stated_grid(path: Path) -> str:
     """The kind of file, refused if its header leaves the grid to the reader's imagination."""
     with path.open("rb") as stream:
