@@ -78,6 +78,7 @@ def make_case(
     seg_type: str = "binary",
     change: Callable[[list[Dataset]], None] | None = None,
     resample: Callable[[Geometry], Geometry] | None = None,
+    mean_probability: float | None = 0.81249,
     **attributes: Any,
 ) -> Case:
     """Write a series, read it, and write the DICOM results of made-up labels.
@@ -95,7 +96,15 @@ def make_case(
     volume = read_volume(folder / "series")
     if resample is not None:
         volume = replace(volume, geometry=resample(volume.geometry))
-    return write_case(folder, slices, volume, labels, objects=objects, seg_type=seg_type)
+    return write_case(
+        folder,
+        slices,
+        volume,
+        labels,
+        objects=objects,
+        seg_type=seg_type,
+        mean_probability=mean_probability,
+    )
 
 
 def write_case(
@@ -106,10 +115,13 @@ def write_case(
     *,
     objects: tuple[DicomObject, ...] | None,
     seg_type: str,
+    mean_probability: float | None = None,
 ) -> Case:
-    """Write the DICOM results of labels on a volume."""
+    """Write the DICOM results of labels on a volume; the probability is that of every lesion."""
     lesions = number_lesions(labels == 2)
-    findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry)
+    found = measure_case(volume.hu, labels, lesions, geometry=volume.geometry)
+    likely = tuple(replace(one, mean_probability=mean_probability) for one in found.lesions)
+    findings = replace(found, lesions=likely)
     write_dicom(
         folder,
         plan_dicom(volume, objects=objects, seg_type=seg_type),

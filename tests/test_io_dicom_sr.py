@@ -21,7 +21,11 @@ MEASUREMENT_OF = {
     "Short axis": ("103340004", "SCT"),
     "Maximum 3D Diameter of a Mesh": ("L0JK", "IBSI"),
     "Attenuation Coefficient": ("112031", "DCM"),
+    "Distance": ("121206", "DCM"),
+    "Probability": ("122157", "DCM"),
 }
+QUALIFIED_BY = ("Derivation", "Finding Site")
+"""What tells measurements of one name apart."""
 
 
 def groups(sr: Dataset) -> list[Dataset]:
@@ -36,7 +40,7 @@ def tracking(group: Dataset) -> tuple[str, str]:
 
 
 def numbers(group: Dataset) -> dict[str, tuple[float, str]]:
-    """Value and unit by the meaning of the name."""
+    """Value and unit by the meaning of the name, with its derivation or site after a comma."""
     found = {}
     for item in items(group, kind="NUM"):
         [measured] = item.MeasuredValueSequence
@@ -44,7 +48,13 @@ def numbers(group: Dataset) -> dict[str, tuple[float, str]]:
         assert unit.CodingSchemeDesignator == "UCUM"
         name = item.ConceptNameCodeSequence[0]
         assert code(name) == MEASUREMENT_OF.get(name.CodeMeaning, code(name))
-        found[name.CodeMeaning] = (float(measured.NumericValue), unit.CodeValue)
+        words = [name.CodeMeaning]
+        for meaning in QUALIFIED_BY:
+            words += [
+                one.ConceptCodeSequence[0].CodeMeaning for one in items(item, meaning=meaning)
+            ]
+        assert ", ".join(words) not in found
+        found[", ".join(words)] = (float(measured.NumericValue), unit.CodeValue)
     return found
 
 
@@ -63,15 +73,63 @@ def test_every_number_of_a_lesion_is_there_with_its_unit(tmp_path: Path) -> None
         assert numbers(volume) == {
             "Volume": (round(lesion.volume_ml, 3), "cm3"),
             "Maximum 3D Diameter of a Mesh": (round(lesion.max_3d_diameter_mm, 2), "mm"),
-            "Attenuation Coefficient": (round(lesion.mean_hu, 1), "[hnsf'U]"),
+            "Attenuation Coefficient, Mean": hounsfield(lesion.mean_hu),
+            "Attenuation Coefficient, Standard Deviation": hounsfield(lesion.density.sd_hu),
+            "Attenuation Coefficient, Minimum": hounsfield(lesion.density.min_hu),
+            "Attenuation Coefficient, Maximum": hounsfield(lesion.density.max_hu),
+            "Attenuation Coefficient, Median": hounsfield(lesion.density.median_hu),
+            "Distance, Liver": (round(lesion.surroundings.capsule_distance_mm, 2), "mm"),
+            "Distance, Blood vessel": (round(lesion.surroundings.vessel_distance_mm, 2), "mm"),
+            "Probability, Mean": (0.812, "1"),
         }
         assert numbers(axes) == {
             "Long axis": (round(lesion.longest_axis.length_mm, 2), "mm"),
             "Short axis": (round(lesion.perpendicular_axis.length_mm, 2), "mm"),
         }
-        [density] = items(volume, meaning="Attenuation Coefficient")
-        [derivation] = items(density, meaning="Derivation")
-        assert code(derivation.ConceptCodeSequence[0]) == ("373098007", "SCT")
+
+
+def hounsfield(value_hu: float) -> tuple[float, str]:
+    return round(value_hu, 1), "[hnsf'U]"
+
+
+def test_derivations_and_methods_have_their_codes(tmp_path: Path) -> None:
+    volume, _ = lesion_groups(make_case(tmp_path, objects=SR).read("sr"), "L01")
+    derivations = [
+        code(items(density, meaning="Derivation")[0].ConceptCodeSequence[0])
+        for density in items(volume, meaning="Attenuation Coefficient")
+    ]
+    assert derivations == [
+        (value, "SCT")
+        for value in ("373098007", "386136009", "255605001", "56851009", "373099004")
+    ]
+    methods = [
+        code(items(distance, meaning="Measurement Method")[0].ConceptCodeSequence[0])
+        for distance in items(volume, meaning="Distance")
+    ]
+    assert methods == [("TO_LIVER_SURFACE", "99LIVERTUMOR"), ("TO_VESSEL", "99LIVERTUMOR")]
+
+
+def test_a_volume_states_how_far_it_may_lie_off(tmp_path: Path) -> None:
+    """The range of the findings comes back as value minus the lower, plus the upper part."""
+    case = make_case(tmp_path, objects=SR)
+    for lesion in case.findings.lesions:
+        volume, _ = lesion_groups(case.read("sr"), f"L{lesion.id:02d}")
+        [measured] = items(volume, meaning="Volume")
+        off = {
+            code(item.ConceptNameCodeSequence[0])[0]: float(
+                item.MeasuredValueSequence[0].NumericValue
+            )
+            for item in items(measured, kind="NUM")
+        }
+        low, high = lesion.volume_ml - off["371885007"], lesion.volume_ml + off["371886008"]
+        assert (low, high) == pytest.approx(lesion.volume_range_ml, abs=1e-3)
+        assert low < lesion.volume_ml < high
+
+
+def test_no_probability_is_made_up_where_no_network_ran(tmp_path: Path) -> None:
+    case = make_case(tmp_path, objects=SR, mean_probability=None)
+    volume, _ = lesion_groups(case.read("sr"), "L01")
+    assert not items(volume, meaning="Probability")
 
 
 def test_groups_are_coded_as_the_template_says(tmp_path: Path) -> None:
@@ -217,9 +275,12 @@ def test_liver_and_vessels_have_groups_of_their_own(tmp_path: Path) -> None:
     parenchyma_ml = (case.labels == 1).sum() * case.volume.geometry.voxel_ml
     assert found["Liver without lesions and vessels"] == {
         "Volume": (round(parenchyma_ml, 3), "cm3"),
-        "Attenuation Coefficient": (round(findings.liver_mean_hu, 1), "[hnsf'U]"),
+        "Attenuation Coefficient, Mean": hounsfield(findings.liver_mean_hu),
     }
-    assert found["Intrahepatic vessels"] == {"Volume": (round(findings.vessel_volume_ml, 3), "cm3")}
+    assert found["Intrahepatic vessels"] == {
+        "Volume": (round(findings.vessel_volume_ml, 3), "cm3"),
+        "Attenuation Coefficient, Mean": hounsfield(findings.vessel_mean_hu),
+    }
 
 
 def without_tumor() -> np.ndarray:

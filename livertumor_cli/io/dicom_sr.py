@@ -8,7 +8,6 @@ drawn by hand is coded in the same way.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -36,7 +35,6 @@ from highdicom.sr import (
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from livertumor_cli.anatomy import Label
@@ -55,13 +53,17 @@ from livertumor_cli.io.dicom_derived import (
     with_source_identity,
 )
 from livertumor_cli.io.dicom_seg import Segment, list_segments
+from livertumor_cli.io.dicom_sr_values import (
+    MM,
+    SCHEME,
+    density,
+    lesion_numbers,
+    volume,
+    whole_liver_numbers,
+)
 
-_SCHEME = "99LIVERTUMOR"
-TUMOR_BURDEN = Code("TUMOR_BURDEN", _SCHEME, "Tumor volume in percent of liver volume")
-LESION_COUNT = Code("LESION_COUNT", _SCHEME, "Number of lesions")
 MEASURED_BETWEEN_CORNERS = "Lengths run between pixel corners; lesions are 26-connected"
 
-_MM, _CM3, _HU = codes.UCUM.Millimeter, codes.UCUM.CubicCentimeter, codes.UCUM.HounsfieldUnit
 _LIVER = CODES[Label.LIVER]
 
 Group: TypeAlias = Any
@@ -131,7 +133,7 @@ def _evidence(case: DerivedCase) -> Iterator[Dataset]:
 
 def _private_scheme() -> Dataset:
     item = Dataset()
-    item.CodingSchemeDesignator = _SCHEME
+    item.CodingSchemeDesignator = SCHEME
     item.CodingSchemeName = "livertumor"
     item.CodingSchemeResponsibleOrganization = MAKER
     return item
@@ -152,7 +154,6 @@ def _groups(case: DerivedCase, segmentation: Dataset) -> Iterator[Group]:
 
 def _whole_liver(case: DerivedCase) -> Group:
     """Liver with its tumors and vessels: more than one segment, so tied to none."""
-    findings = case.findings
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             uid=new_uid(), identifier="Liver with lesions and vessels"
@@ -160,25 +161,16 @@ def _whole_liver(case: DerivedCase) -> Group:
         finding_category=ANATOMICAL,
         finding_type=_LIVER,
         algorithm_id=_algorithm(case),
-        measurements=[
-            _volume(findings.liver_volume_ml),
-            Measurement(TUMOR_BURDEN, round(findings.tumor_burden_percent, 2), codes.UCUM.Percent),
-            Measurement(LESION_COUNT, len(findings.lesions), codes.UCUM.NoUnits),
-        ],
+        measurements=whole_liver_numbers(case.findings),
     )
 
 
 def _structure(case: DerivedCase, segment: Segment, segmentation: Dataset) -> Group:
     """Liver tissue or vessels, tied to their segment."""
     findings, geometry = case.findings, case.mask.geometry
-    measurements = []
-    if segment.label is Label.VESSEL:
-        measurements.append(_volume(findings.vessel_volume_ml))
-    else:
-        voxels = int(np.count_nonzero(case.mask.labels == segment.label))
-        measurements.append(_volume(voxels * geometry.voxel_ml))
-        if math.isfinite(findings.liver_mean_hu):
-            measurements.append(_mean_density(findings.liver_mean_hu))
+    voxels = int(np.count_nonzero(case.mask.labels == segment.label))
+    is_vessel = segment.label is Label.VESSEL
+    mean_hu = findings.vessel_mean_hu if is_vessel else findings.liver_mean_hu
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=new_uid(), identifier=segment.name),
         referenced_segment=_segment(case, segment, segmentation),
@@ -186,7 +178,7 @@ def _structure(case: DerivedCase, segment: Segment, segmentation: Dataset) -> Gr
         finding_type=CODES[segment.label],
         finding_sites=None if segment.label is Label.LIVER else [FindingSite(_LIVER)],
         algorithm_id=_algorithm(case),
-        measurements=measurements,
+        measurements=[volume(voxels * geometry.voxel_ml), *density(mean_hu, codes.SCT.Mean)],
     )
 
 
@@ -194,12 +186,6 @@ def _volume_group(
     case: DerivedCase, segment: Segment, segmentation: Dataset, lesion: Lesion
 ) -> Group:
     """What concerns a lesion as a body, tied to its segment."""
-    diameter = Measurement(
-        codes.IBSI.Maximum3DDiameterOfAMesh, round(lesion.max_3d_diameter_mm, 2), _MM
-    )
-    measurements = [_volume(lesion.volume_ml), diameter]
-    if math.isfinite(lesion.mean_hu):
-        measurements.append(_mean_density(lesion.mean_hu))
     return VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(segment),
         referenced_segment=_segment(case, segment, segmentation),
@@ -207,7 +193,7 @@ def _volume_group(
         finding_type=CODES[Label.TUMOR],
         finding_sites=[FindingSite(_LIVER)],
         algorithm_id=_algorithm(case),
-        measurements=measurements,
+        measurements=lesion_numbers(lesion),
     )
 
 
@@ -223,7 +209,7 @@ def _axes_group(case: DerivedCase, segment: Segment, lesion: Lesion) -> Group:
             Measurement(
                 name,
                 round(axis.length_mm, 2),
-                _MM,
+                MM,
                 method=codes.DCM.WHO,
                 referenced_coordinates=[_line(case, lesion, axis)],
             )
@@ -279,14 +265,4 @@ def _algorithm(case: DerivedCase) -> AlgorithmIdentification:
         name=case.algorithm.name,
         version=case.algorithm.version,
         parameters=[MEASURED_BETWEEN_CORNERS],
-    )
-
-
-def _volume(volume_ml: float) -> Measurement:
-    return Measurement(codes.SCT.Volume, round(volume_ml, 3), _CM3)
-
-
-def _mean_density(mean_hu: float) -> Measurement:
-    return Measurement(
-        codes.DCM.AttenuationCoefficient, round(mean_hu, 1), _HU, derivation=codes.SCT.Mean
     )
