@@ -36,13 +36,23 @@ MAY_USE: dict[str, frozenset[str]] = {
     "pipeline": PIPELINE | {"case_files"},
     "remeasure": PIPELINE | {"pipeline", "case_files"},
     "follow_up": PIPELINE,
+    "evaluation": PIPELINE,
     "demo": PIPELINE | {"pipeline", "phantom"},
     "batch": PIPELINE | {"pipeline", "case_files"},
     "networks": BOTTOM,
     "training": TRAINING,
     "export": EXPORT,
     "cli": PIPELINE
-    | {"pipeline", "case_files", "remeasure", "follow_up", "demo", "batch", "phantom"},
+    | {
+        "pipeline",
+        "case_files",
+        "remeasure",
+        "follow_up",
+        "evaluation",
+        "demo",
+        "batch",
+        "phantom",
+    },
     "__main__": frozenset({"cli"}),
 }
 """What each part of the package may import, besides itself."""

@@ -9,12 +9,11 @@ from livertumor_cli.geometry import Geometry
 from livertumor_cli.measure.agreement import overlap, surface_distances
 from livertumor_cli.measure.comparison import compare_case
 from livertumor_cli.measure.components import number_lesions
-from livertumor_cli.measure.detection import (
-    Detection,
-    Matching,
-    detect_lesions,
-    found_fractions,
-    recall_by_size,
+from livertumor_cli.measure.detection import Match, Matching, detect_lesions, found_fractions
+from livertumor_cli.measure.lesion_agreement import (
+    PredictedLesion,
+    ReferenceLesion,
+    classes_by_size,
 )
 
 EMPTY = np.zeros((3, 4, 5), bool)
@@ -181,12 +180,33 @@ def test_found_fractions():
     assert found_fractions(prediction, numbered()) == ()
 
 
-def test_recall_by_size():
-    detection = Detection(found=(True, False, True, False), right=())
-    rows = recall_by_size(detection, (60.0, 20.0, 19.9, 4.0))
-    assert [(row.count, row.found) for row in rows] == [(1, 0), (1, 1), (1, 0), (1, 1)]
-    assert rows[0].recall == 0
-    assert math.isnan(recall_by_size(Detection((), ()), ())[0].recall)
+def test_detection_by_size():
+    known = [(60.0, True, 1.0), (20.0, False, 0.5), (19.9, True, 0.8), (10.0, False, 0.0)]
+    references = [
+        ReferenceLesion(number, 1.0, size, share, found)
+        for number, (size, found, share) in enumerate(known, start=1)
+    ]
+    predictions = [PredictedLesion(1, 1.0, 50.0, True), PredictedLesion(2, 0.1, 9.9, False)]
+    rows = classes_by_size(references, predictions)
+    assert [(row.from_mm, row.below_mm) for row in rows] == [
+        (0, 10), (10, 20), (20, 50), (50, math.inf)
+    ]  # fmt: skip
+    assert [(row.count, row.found) for row in rows] == [(0, 0), (2, 1), (1, 0), (1, 1)]
+    assert [(row.predicted, row.right) for row in rows] == [(1, 0), (0, 0), (0, 0), (1, 1)]
+    assert rows[1].covered == pytest.approx(0.4)
+    assert (rows[1].recall, rows[2].recall, rows[0].precision) == (0.5, 0, 0)
+    assert math.isnan(rows[0].recall)
+    assert math.isnan(rows[0].covered)
+    assert math.isnan(rows[1].precision)
+
+
+def test_matches_name_the_lesions_that_were_joined():
+    references = numbered(np.s_[0, 0, 0:5], np.s_[0, 0, 6:11], np.s_[2, 0, 0:4])
+    predictions = numbered(np.s_[2, 0, 0:4], np.s_[0, 0, 0:11], np.s_[1, 9, 0:4])
+    lits = detect_lesions(predictions, references, matching=Matching.LITS)
+    assert set(lits.matches) == {Match((2,), (1, 2)), Match((1,), (3,))}
+    plain = detect_lesions(predictions, references, matching=Matching.PLAIN)
+    assert plain.matches == (Match((1,), (3,)),)
 
 
 def test_compare_case():
@@ -208,7 +228,14 @@ def test_compare_case():
     assert (small.found_fraction, small.is_found) == (0, False)
     assert agreement.detection_plain.recall == 0.5
     assert agreement.detection_lits.precision == 1
-    assert agreement.recall_by_size[0].count == 2
+    # 26 x 26 x 4 voxels of 1 mm3, of which 25 and 18 are tumor.
+    assert liver.reference_ml == pytest.approx(2.704)
+    assert agreement.burden.reference_percent == pytest.approx(2500 / 2704)
+    assert agreement.burden.error_percent == pytest.approx(-700 / 2704)
+    assert [lesion.is_right for lesion in agreement.predicted_lesions] == [True]
+    (matched,) = agreement.matched_lesions
+    assert (matched.prediction_ids, matched.reference_ids) == ((1,), (1,))
+    assert matched.overlap.dice == pytest.approx(36 / 42)
 
 
 def test_compare_case_with_vessels_and_without_tumor():
@@ -220,6 +247,33 @@ def test_compare_case_with_vessels_and_without_tumor():
     assert agreement.structures[2].overlap.dice == 0
     assert math.isnan(agreement.structures[2].surface.hd95_mm)
     assert agreement.lesions == ()
+
+
+def test_a_crop_of_the_grid_changes_nothing():
+    """Only the box that holds both label maps is looked at; the rest of the scan is no matter."""
+    reference = np.zeros((6, 30, 30), np.uint8)
+    reference[1:5, 3:20, 4:20] = 1
+    reference[2:4, 5:9, 5:11] = 2
+    prediction = np.roll(reference, 2, axis=2)
+    small = Geometry.from_spacing(reference.shape, spacing_mm=(3, 1, 0.5))
+    large = Geometry.from_spacing((16, 70, 60), spacing_mm=(3, 1, 0.5))
+    maps = []
+    for labels in (prediction, reference):
+        maps.append(np.zeros(large.shape, np.uint8))
+        maps[-1][5:11, 20:50, 10:40] = labels
+    whole = compare_case(*maps, geometry=large)
+    part = compare_case(prediction, reference, geometry=small)
+    assert whole == part
+    assert part.structures[1].surface.msd_mm == pytest.approx(1)
+
+
+def test_both_empty():
+    empty = np.zeros((4, 6, 6), np.uint8)
+    geometry = Geometry.from_spacing(empty.shape, spacing_mm=(1, 1, 1))
+    agreement = compare_case(empty, empty, geometry=geometry)
+    assert [part.overlap.dice for part in agreement.structures] == [1, 1]
+    assert math.isnan(agreement.burden.error_percent)
+    assert (agreement.lesions, agreement.predicted_lesions) == ((), ())
 
 
 def test_corner_contact_splits_lesions_only_for_lits():

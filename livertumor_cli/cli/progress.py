@@ -25,6 +25,7 @@ STEP_TEXTS = {
     "liver": "Finding the liver",
     "lesions": "Segmenting liver, tumors, vessels",
     "measure": "Measuring",
+    "compare": "Comparing with the references",
     "write": "Writing",
 }
 """What a step of the pipeline is called on the terminal."""

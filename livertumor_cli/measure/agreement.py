@@ -30,6 +30,9 @@ class OverlapScores:
             NaN for an empty reference.
         rvd_lits: As the LiTS code computes it, (reference - prediction) / prediction; NaN for an
             empty prediction.
+        common_voxels: Voxels of both.
+        prediction_voxels: Voxels of the prediction.
+        reference_voxels: Voxels of the reference.
     """
 
     dice: float
@@ -37,6 +40,9 @@ class OverlapScores:
     voe: float
     rvd: float
     rvd_lits: float
+    common_voxels: int
+    prediction_voxels: int
+    reference_voxels: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,9 @@ def overlap(prediction: BoolArray, reference: BoolArray) -> OverlapScores:
         voe=1.0 - jaccard,
         rvd=(predicted - expected) / expected if expected else math.nan,
         rvd_lits=(expected - predicted) / predicted if predicted else math.nan,
+        common_voxels=common,
+        prediction_voxels=predicted,
+        reference_voxels=expected,
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from scipy import ndimage
-
 from livertumor_cli.anatomy import Label
-from livertumor_cli.arrays import BoolArray, InstanceArray, LabelArray
+from livertumor_cli.arrays import BoolArray, LabelArray
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.measure.agreement import (
     OverlapScores,
@@ -15,21 +14,16 @@ from livertumor_cli.measure.agreement import (
     overlap,
     surface_distances,
 )
-from livertumor_cli.measure.components import (
-    LESION_CONNECTIVITY,
-    SCORING_CONNECTIVITY,
-    number_lesions,
+from livertumor_cli.measure.components import SCORING_CONNECTIVITY, bounding_box, number_lesions
+from livertumor_cli.measure.detection import DETECTION_IOU, Detection, Matching, detect_lesions
+from livertumor_cli.measure.lesion_agreement import (
+    MatchedLesion,
+    PredictedLesion,
+    ReferenceLesion,
+    list_predicted_lesions,
+    list_reference_lesions,
+    score_matches,
 )
-from livertumor_cli.measure.detection import (
-    Detection,
-    Matching,
-    SizeRecall,
-    detect_lesions,
-    found_fractions,
-    recall_by_size,
-)
-from livertumor_cli.measure.diameters import axial_diameters
-from livertumor_cli.measure.volumetry import volume_ml
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +34,33 @@ class StructureAgreement:
         name: "liver" (all labels from 1 on), "tumor" or "vessel".
         overlap: Scores by voxel counts.
         surface: Distances of the surfaces.
+        prediction_ml: Volume in the prediction.
+        reference_ml: Volume in the reference.
     """
 
     name: str
     overlap: OverlapScores
     surface: SurfaceScores
+    prediction_ml: float
+    reference_ml: float
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceLesion:
-    """One 26-connected lesion of the reference.
+class Burden:
+    """Tumor in percent of the liver, tumors and vessels included; NaN where there is no liver.
 
     Attributes:
-        id: 1, 2, ... in order of falling volume.
-        volume_ml: Its volume.
-        longest_axial_diameter_mm: Its longest diameter in an axial slice.
-        found_fraction: Share of its voxels that the predicted tumor covers.
-        is_found: Whether it matches a predicted lesion one-to-one.
+        prediction_percent: Of the prediction.
+        reference_percent: Of the reference.
     """
 
-    id: int
-    volume_ml: float
-    longest_axial_diameter_mm: float
-    found_fraction: float
-    is_found: bool
+    prediction_percent: float
+    reference_percent: float
+
+    @property
+    def error_percent(self) -> float:
+        """Prediction minus reference, in percentage points; the LiTS code has the other sign."""
+        return self.prediction_percent - self.reference_percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +69,23 @@ class CaseAgreement:
 
     Attributes:
         structures: Liver, tumor and, if the reference has it, vessel.
+        burden: Share of tumor in the liver.
         lesions: Reference lesions, largest first.
+        predicted_lesions: Predicted lesions, largest first.
         detection_plain: One-to-one matching of 26-connected lesions.
         detection_lits: Matching of joined 6-connected lesions, as the LiTS challenge intends.
-        recall_by_size: Of the one-to-one matching.
+        detection_lits_any: The same where any common voxel is enough.
+        matched_lesions: Agreement of the lesions that `detection_lits` matches.
     """
 
     structures: tuple[StructureAgreement, ...]
+    burden: Burden
     lesions: tuple[ReferenceLesion, ...]
+    predicted_lesions: tuple[PredictedLesion, ...]
     detection_plain: Detection
     detection_lits: Detection
-    recall_by_size: tuple[SizeRecall, ...]
+    detection_lits_any: Detection
+    matched_lesions: tuple[MatchedLesion, ...]
 
 
 def compare_case(
@@ -90,64 +93,84 @@ def compare_case(
 ) -> CaseAgreement:
     """Compare two label maps on the same grid.
 
+    A structure that the reference does not label at all cannot be told from one that is not there.
+    For vessels it is the former: they are left out, and count as liver on both sides. For tumors
+    it is the latter.
+
     Args:
         prediction: Values of `anatomy.Label`, shape (z, y, x).
         reference: Likewise, same shape.
         geometry: The rectangular grid of both.
 
     Raises:
+        InputError: If tumors fall into more pieces than can be numbered.
         ValueError: If the shapes differ.
     """
     if not prediction.shape == reference.shape == geometry.shape:
         raise ValueError(f"shapes differ: {prediction.shape}, {reference.shape}, {geometry.shape}")
-    tumor, reference_tumor = prediction == Label.TUMOR, reference == Label.TUMOR
-    pairs = {"liver": (prediction > 0, reference > 0), "tumor": (tumor, reference_tumor)}
+    # Beyond what either labels there is nothing to compare.
+    box = bounding_box((prediction > 0) | (reference > 0))
+    if box is not None:
+        prediction, reference, geometry = prediction[box], reference[box], geometry.cropped(box)
+    structures = _compare_structures(prediction, reference, geometry)
+    volumes_ml = {part.name: (part.prediction_ml, part.reference_ml) for part in structures}
+    burdens = (
+        100 * tumor / liver if liver else math.nan
+        for tumor, liver in zip(volumes_ml["tumor"], volumes_ml["liver"], strict=True)
+    )
+    tumors = prediction == Label.TUMOR, reference == Label.TUMOR
+    return _with_lesions(structures, Burden(*burdens), tumors, geometry)
+
+
+def _compare_structures(
+    prediction: LabelArray, reference: LabelArray, geometry: Geometry
+) -> tuple[StructureAgreement, ...]:
+    pairs = {
+        "liver": (prediction > 0, reference > 0),
+        "tumor": (prediction == Label.TUMOR, reference == Label.TUMOR),
+    }
     if (vessel := reference == Label.VESSEL).any():
         pairs["vessel"] = (prediction == Label.VESSEL, vessel)
-    lesions, plain = _detect(tumor, reference_tumor, Matching.PLAIN, LESION_CONNECTIVITY)
-    _, lits = _detect(tumor, reference_tumor, Matching.LITS, SCORING_CONNECTIVITY)
-    listed = _reference_lesions(tumor, lesions, plain, geometry)
-    diameters_mm = [lesion.longest_axial_diameter_mm for lesion in listed]
-    return CaseAgreement(
-        structures=tuple(
+    structures = []
+    for name, masks in pairs.items():
+        scores = overlap(*masks)
+        structures.append(
             StructureAgreement(
                 name,
-                overlap(predicted, expected),
-                surface_distances(predicted, expected, spacing_mm=geometry.spacing_mm),
-            )
-            for name, (predicted, expected) in pairs.items()
-        ),
-        lesions=listed,
-        detection_plain=plain,
-        detection_lits=lits,
-        recall_by_size=recall_by_size(plain, diameters_mm),
-    )
-
-
-def _detect(
-    tumor: BoolArray, reference_tumor: BoolArray, matching: Matching, connectivity: int
-) -> tuple[InstanceArray, Detection]:
-    """The numbered reference lesions, and which of them were found."""
-    lesions = number_lesions(reference_tumor, connectivity=connectivity)
-    predicted = number_lesions(tumor, connectivity=connectivity)
-    return lesions, detect_lesions(predicted, lesions, matching=matching)
-
-
-def _reference_lesions(
-    tumor: BoolArray, lesions: InstanceArray, detection: Detection, geometry: Geometry
-) -> tuple[ReferenceLesion, ...]:
-    listed = []
-    fractions = found_fractions(tumor, lesions)
-    for index, (z, y, x) in enumerate(ndimage.find_objects(lesions)):
-        mask = lesions[z, y, x] == index + 1
-        grid = geometry.cropped((z, y, x))
-        listed.append(
-            ReferenceLesion(
-                id=index + 1,
-                volume_ml=volume_ml(mask, geometry=grid),
-                longest_axial_diameter_mm=axial_diameters(mask, geometry=grid).longest.length_mm,
-                found_fraction=fractions[index],
-                is_found=detection.found[index],
+                scores,
+                surface_distances(*masks, spacing_mm=geometry.spacing_mm),
+                scores.prediction_voxels * geometry.voxel_ml,
+                scores.reference_voxels * geometry.voxel_ml,
             )
         )
-    return tuple(listed)
+    return tuple(structures)
+
+
+def _with_lesions(
+    structures: tuple[StructureAgreement, ...],
+    burden: Burden,
+    tumors: tuple[BoolArray, BoolArray],
+    geometry: Geometry,
+) -> CaseAgreement:
+    """The whole agreement; tumors are the predicted mask and the reference's."""
+    predicted, reference = (number_lesions(mask) for mask in tumors)
+    plain = detect_lesions(predicted, reference, matching=Matching.PLAIN)
+    listed = list_reference_lesions(tumors[0], reference, detection=plain, geometry=geometry)
+    drawn = list_predicted_lesions(predicted, detection=plain, geometry=geometry)
+    predicted, reference = (
+        number_lesions(mask, connectivity=SCORING_CONNECTIVITY) for mask in tumors
+    )
+    lits, lits_any = (
+        detect_lesions(predicted, reference, matching=Matching.LITS, iou=iou)
+        for iou in (DETECTION_IOU, 0.0)
+    )
+    return CaseAgreement(
+        structures=structures,
+        burden=burden,
+        lesions=listed,
+        predicted_lesions=drawn,
+        detection_plain=plain,
+        detection_lits=lits,
+        detection_lits_any=lits_any,
+        matched_lesions=score_matches(predicted, reference, detection=lits, geometry=geometry),
+    )

@@ -14,10 +14,8 @@ A pair matches if its IoU is greater than the threshold.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +26,6 @@ from livertumor_cli.arrays import BoolArray, DoubleArray, InstanceArray
 DETECTION_IOU = 0.5
 """A lesion is found if prediction and reference share more than half of their union."""
 
-SIZE_LIMITS_MM = (0.0, 10.0, 20.0, 50.0, math.inf)
-"""Longest axial diameters between which recall is stated: measurable (10 mm), staging (20, 50)."""
-
 
 class Matching(StrEnum):
     """How predicted and reference lesions are paired."""
@@ -40,16 +35,31 @@ class Matching(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Lesions that count as one and the same; several on a side only where pieces were joined.
+
+    Attributes:
+        predictions: Numbers of the predicted lesions.
+        references: Numbers of the reference lesions.
+    """
+
+    predictions: tuple[int, ...]
+    references: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """Which lesions match.
 
     Attributes:
         found: Whether each reference lesion was found, in the order of their numbers.
         right: Whether each predicted lesion matches a reference lesion, likewise.
+        matches: The lesions that belong together.
     """
 
     found: tuple[bool, ...]
     right: tuple[bool, ...]
+    matches: tuple[Match, ...] = ()
 
     @property
     def true_positives(self) -> int:
@@ -75,28 +85,6 @@ class Detection:
     def precision(self) -> float:
         """Share of the predicted lesions that match; NaN without predicted lesions."""
         return sum(self.right) / len(self.right) if self.right else math.nan
-
-
-@dataclass(frozen=True, slots=True)
-class SizeRecall:
-    """Recall among reference lesions of one size.
-
-    Attributes:
-        from_mm: Longest axial diameter from this on ...
-        below_mm: ... and below this.
-        count: Reference lesions of that size.
-        found: Those found.
-    """
-
-    from_mm: float
-    below_mm: float
-    count: int
-    found: int
-
-    @property
-    def recall(self) -> float:
-        """Share found; NaN without lesions of that size."""
-        return self.found / self.count if self.count else math.nan
 
 
 def detect_lesions(
@@ -138,29 +126,6 @@ def found_fractions(prediction: BoolArray, reference: InstanceArray) -> tuple[fl
     return tuple((covered / sizes).tolist())
 
 
-def recall_by_size(
-    detection: Detection,
-    diameters_mm: Sequence[float],
-    *,
-    limits_mm: Sequence[float] = SIZE_LIMITS_MM,
-) -> tuple[SizeRecall, ...]:
-    """Recall of the reference lesions by their longest axial diameter.
-
-    Args:
-        detection: Which reference lesions were found.
-        diameters_mm: Longest axial diameter of each reference lesion, in order of their numbers.
-        limits_mm: Ascending limits between the sizes.
-    """
-    sizes = np.asarray(diameters_mm, dtype=np.float64)
-    found = np.asarray(detection.found, dtype=np.bool_)
-    rows = []
-    for low, high in pairwise(limits_mm):
-        is_inside = (sizes >= low) & (sizes < high)
-        count, hits = np.count_nonzero(is_inside), np.count_nonzero(found & is_inside)
-        rows.append(SizeRecall(low, high, int(count), int(hits)))
-    return tuple(rows)
-
-
 def _overlap_table(prediction: InstanceArray, reference: InstanceArray) -> NDArray[np.int64]:
     """Voxels by number in the prediction (rows) and reference (columns); [0, 0] stays 0."""
     inside = (prediction > 0) | (reference > 0)
@@ -188,10 +153,15 @@ def _match_one_to_one(
     scores[scores <= threshold] = 0.0
     rows, columns = linear_sum_assignment(scores, maximize=True)
     is_pair = scores[rows, columns] > 0
+    rows, columns = rows[is_pair], columns[is_pair]
     right, found = np.zeros(predicted.size, bool), np.zeros(expected.size, bool)
-    right[rows[is_pair]] = True
-    found[columns[is_pair]] = True
-    return Detection(tuple(found.tolist()), tuple(right.tolist()))
+    right[rows] = True
+    found[columns] = True
+    matches = (
+        Match((int(row) + 1,), (int(column) + 1,))
+        for row, column in zip(rows, columns, strict=True)
+    )
+    return Detection(tuple(found.tolist()), tuple(right.tolist()), tuple(matches))
 
 
 def _match_joined(
@@ -209,8 +179,18 @@ def _match_joined(
     joins = group_of_prediction[:, None] == groups[None, :]  # (prediction, group)
     shared = np.einsum("pg,pg->g", joins, with_group)
     union = predicted @ joins + expected @ belongs - shared
-    matches = shared > threshold * union
-    return Detection(
-        tuple((belongs & matches).any(axis=1).tolist()),
-        tuple((joins & matches).any(axis=1).tolist()),
+    is_match = shared > threshold * union
+    matches = (
+        Match(_numbers(joins[:, group]), _numbers(belongs[:, group]))
+        for group in np.flatnonzero(is_match)
     )
+    return Detection(
+        tuple((belongs & is_match).any(axis=1).tolist()),
+        tuple((joins & is_match).any(axis=1).tolist()),
+        tuple(matches),
+    )
+
+
+def _numbers(chosen: BoolArray) -> tuple[int, ...]:
+    """Numbers of the chosen lesions, counted from 1."""
+    return tuple((np.flatnonzero(chosen) + 1).tolist())
