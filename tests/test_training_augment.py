@@ -97,7 +97,7 @@ def test_mass_is_as_bright_as_the_liver_and_never_in_it(seed: int):
     # The smallest has semi-axes of 15 mm and may lie at the patch's corner: an eighth of it.
     assert mass.numel() * 64 > 0.9 / 8 * 4 / 3 * np.pi * 15**3
     assert abs(float(mass.mean()) - 110) < 4 * 20
-    assert 7 < float(mass.std()) < 13
+    assert 2 < float(mass.std()) < 18
 
 
 def test_without_a_liver_there_is_no_mass():

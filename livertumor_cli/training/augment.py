@@ -201,7 +201,11 @@ def add_mass(
     around = torch.nonzero((hu > SOFT_TISSUE_HU) & ~liver)
     if not liver.any() or not len(around):
         return hu
-    center = around[int(rng.integers(len(around)))]
+    # Of a handful of places the one nearest to the liver: what touches it is harder to tell apart.
+    middle = torch.nonzero(liver).float().mean(dim=0)
+    places = around[torch.from_numpy(rng.integers(len(around), size=5))]
+    steps_mm = torch.tensor(spacing_mm)
+    center = places[((places - middle) * steps_mm).norm(dim=1).argmin()]
     squared = torch.zeros(())
     for axis, (size, step) in enumerate(zip(hu.shape, spacing_mm, strict=True)):
         radius_mm = float(rng.uniform(15.0, 60.0))
@@ -209,6 +213,7 @@ def add_mass(
         shape = [-1 if other == axis else 1 for other in range(3)]
         squared = squared + (offsets**2).reshape(shape)  # (D, H, W) in the end
     inside = (squared < 1.0) & ~liver & (hu > SOFT_TISSUE_HU - 60.0)
-    texture = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32)) * 10.0
+    texture = torch.from_numpy(rng.standard_normal(hu.shape, dtype=np.float32))
+    texture = texture * float(rng.uniform(3.0, 15.0))
     mass_hu = float(hu[liver].mean()) + float(rng.normal(0.0, 20.0)) + texture
     return torch.where(inside, mass_hu, hu)
