@@ -28,7 +28,7 @@ from livertumor_cli.training.tasks import Task
 
 PHANTOM_SHARE = 0.1
 TABLE_CHANCE = 0.3
-MASS_CHANCE = 0.3
+MASS_CHANCE = 0.5
 SLAB_CHANCE = 0.25
 
 
