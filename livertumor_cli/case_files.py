@@ -86,7 +86,8 @@ def write_case(
             result.dicom,
             masks=masks,
             findings=result.findings,
-            recipe=f"{recipe.name} {recipe.version}",
+            recipe=f"{recipe.name} {recipe.version}".strip(),
+            is_automatic=bool(result.record.engine),
         )
         report = result.report()
         pages = reader_files(

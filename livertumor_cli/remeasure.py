@@ -9,6 +9,7 @@ import numpy as np
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.case_files import CaseResult
+from livertumor_cli.io.dicom_results import DicomObject, plan_dicom
 from livertumor_cli.io.formats import read_volume
 from livertumor_cli.io.mask_in import read_mask
 from livertumor_cli.measure.case import measure_case
@@ -32,6 +33,8 @@ def measure_files(
     *,
     series: str = "",
     resample_irregular: bool = False,
+    dicom: tuple[DicomObject, ...] = (),
+    seg_type: str = "binary",
     progress: Progress,
 ) -> CaseResult:
     """Read a scan and its mask, and measure; writes nothing, runs no network.
@@ -41,14 +44,18 @@ def measure_files(
         mask: Label map on the scan's voxels: 1 liver, 2 tumor, 3 vessel.
         series: UID or number of the DICOM series to read; the best for a liver where empty.
         resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
+        dicom: DICOM objects to write of a DICOM scan.
+        seg_type: "binary" or "labelmap": how a DICOM SEG stores its segments.
         progress: Told what is going on.
 
     Raises:
         InputError: If scan or mask cannot be used, or their grids differ.
+        ConfigError: If the DICOM objects asked for cannot be made of the scan.
     """
     watch = StopWatch()
     progress("read", 0, 0)
     volume = read_volume(scan, series=series, resample_irregular=resample_irregular)
+    plan = plan_dicom(volume, objects=dicom, seg_type=seg_type)
     label_map = read_mask(mask, scan=volume.geometry)
     watch.lap("read")
     progress("measure", 0, 0)
@@ -75,7 +82,12 @@ def measure_files(
     )
     numbered = LabelMap(lesions, volume.geometry)
     return CaseResult(
-        volume=volume, mask=label_map, lesions=numbered, findings=findings, record=record
+        volume=volume,
+        mask=label_map,
+        lesions=numbered,
+        findings=findings,
+        record=record,
+        dicom=plan,
     )
 
 

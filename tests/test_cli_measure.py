@@ -6,6 +6,7 @@ import json
 import jsonschema
 import numpy as np
 import pytest
+from pydicom import dcmread
 from segment_runs import GEOMETRY, assert_refused, names
 from toy_recipe import Patient
 
@@ -13,6 +14,7 @@ from livertumor_cli.case_files import RESULT_FILES
 from livertumor_cli.cli.app import run
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_ct import write_ct_series
+from livertumor_cli.io.dicom_results import DICOM_FILES
 from livertumor_cli.io.formats import write_label_map
 from livertumor_cli.report.json_report import load_schema
 from livertumor_cli.volume import LabelMap
@@ -73,6 +75,46 @@ def test_a_series_and_json(tmp_path, mask, capsys):
     assert err == ""
     assert names(target) == RESULT_FILES
     assert json.loads(out)["lesions"][0]["sop_instance_uid"]
+
+
+def test_dicom_objects_of_a_corrected_mask(tmp_path, mask, capsys):
+    write_ct_series(tmp_path / "series", Patient().scan(GEOMETRY), seed="toy")
+    target = tmp_path / "out"
+    arguments = ["measure", str(tmp_path / "series"), str(mask), "-q", "-o", str(target)]
+    assert run([*arguments, "--dicom", "seg,sr,rtstruct"]) == 0
+    assert names(target) == RESULT_FILES | set(DICOM_FILES.values())
+    seg, sr, structures = (dcmread(target / name) for name in DICOM_FILES.values())
+    first = dcmread(tmp_path / "series" / "slice0001.dcm")
+    assert {one.PatientID for one in (seg, sr, structures)} == {first.PatientID}
+    assert {one.SegmentAlgorithmType for one in seg.SegmentSequence} == {"SEMIAUTOMATIC"}
+    [family] = (
+        seg.SegmentSequence[0]
+        .SegmentationAlgorithmIdentificationSequence[0]
+        .AlgorithmFamilyCodeSequence
+    )
+    assert family.CodeMeaning == "Manual Processing"
+    generated = {one.ROIGenerationAlgorithm for one in structures.StructureSetROISequence}
+    assert generated == {"SEMIAUTOMATIC"}
+    # The SEG reads back as the mask that it was made of.
+    again = ["measure", str(tmp_path / "series"), str(target / "segmentation.dcm"), "--json"]
+    capsys.readouterr()
+    assert run([*again, "-o", str(tmp_path / "again")]) == 0
+    assert json.loads(capsys.readouterr().out)["lesions"] == report_in(target)["lesions"]
+
+
+def test_auto_means_seg_and_sr(tmp_path, mask):
+    write_ct_series(tmp_path / "series", Patient().scan(GEOMETRY), seed="toy")
+    target = tmp_path / "out"
+    arguments = ["measure", str(tmp_path / "series"), str(mask), "-q", "-o", str(target)]
+    assert run([*arguments, "--dicom", "auto", "--seg-type", "labelmap"]) == 0
+    assert names(target) == RESULT_FILES | {"segmentation.dcm", "measurements.dcm"}
+    assert dcmread(target / "segmentation.dcm").SegmentationType == "LABELMAP"
+
+
+def test_dicom_objects_of_a_scan_that_is_no_dicom_are_refused(scan, mask, capsys):
+    for kind in ("seg", "auto"):
+        assert run(["measure", str(scan), str(mask), "--dicom", kind]) == 2
+        assert_refused(capsys, "DICOM results need a DICOM scan")
 
 
 def test_pdf_on_request(scan, mask, tmp_path):

@@ -11,7 +11,10 @@ from derived_cases import ALL, ROTATIONS, make_case
 from test_io_dicom_seg import halved, to_enhanced
 from toy_recipe import Patient, centered_grid
 
+from livertumor_cli.cli.app import run
 from livertumor_cli.io.dicom_ct import write_ct_series
+from livertumor_cli.io.formats import write_label_map
+from livertumor_cli.volume import LabelMap
 
 DCIODVFY = shutil.which("dciodvfy")
 
@@ -64,6 +67,17 @@ def test_objects_of_unusual_sources_have_no_error(tmp_path: Path, kind: str) -> 
     )
     for name in ("segmentation", "measurements", "structures"):
         assert errors(tmp_path / f"{name}.dcm") == []
+
+
+def test_objects_of_a_corrected_mask_have_no_error(tmp_path: Path) -> None:
+    geometry = centered_grid((24, 40, 40), spacing_mm=(5, 3, 3))
+    write_ct_series(tmp_path / "series", Patient().scan(geometry), seed="corrected")
+    mask, out = tmp_path / "mask.nii.gz", tmp_path / "out"
+    write_label_map(mask, LabelMap(Patient().truth(geometry), geometry))
+    arguments = [str(tmp_path / "series"), str(mask), "-q", "-o", str(out)]
+    assert run(["measure", *arguments, "--dicom", "seg,sr,rtstruct"]) == 0
+    for name in ("segmentation", "measurements", "structures"):
+        assert errors(out / f"{name}.dcm") == []
 
 
 def test_the_ct_of_the_phantom_has_no_error(tmp_path: Path) -> None:

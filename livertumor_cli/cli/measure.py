@@ -6,7 +6,12 @@ from pathlib import Path
 
 import click
 
-from livertumor_cli.cli.options import result_options, scan_options
+from livertumor_cli.cli.options import (
+    SEG_TYPES,
+    parse_dicom,
+    result_options,
+    scan_options,
+)
 
 _SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 
@@ -16,6 +21,21 @@ _SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", "
 @click.argument("mask", type=click.Path(path_type=Path))
 @result_options
 @scan_options
+@click.option(
+    "--dicom",
+    callback=parse_dicom,
+    default="none",
+    show_default=True,
+    metavar="LIST",
+    help="DICOM objects to write: seg, sr, rtstruct, or auto for seg,sr.",
+)
+@click.option(
+    "--seg-type",
+    type=click.Choice(SEG_TYPES),
+    default="binary",
+    show_default=True,
+    help="How a DICOM SEG stores its segments.",
+)
 def measure(
     scan: Path,
     mask: Path,
@@ -26,6 +46,8 @@ def measure(
     quiet: bool,
     series: str,
     resample_irregular: bool,
+    dicom: tuple[str, ...] | None,
+    seg_type: str,
 ) -> None:
     """Measure liver, tumors and vessels that MASK marks in SCAN, and write the report of 'segment'.
 
@@ -39,6 +61,7 @@ def measure(
     from livertumor_cli.case_files import RESULT_FILES, write_case
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.cli.segment import show_result
+    from livertumor_cli.io.dicom_results import USUAL, DicomObject
     from livertumor_cli.io.output_folder import require_writable
     from livertumor_cli.remeasure import measure_files
 
@@ -46,7 +69,13 @@ def measure(
     require_writable(target, files=RESULT_FILES, overwrite=overwrite)
     with show_progress(quiet=quiet or as_json) as progress:
         result = measure_files(
-            scan, mask, series=series, resample_irregular=resample_irregular, progress=progress
+            scan,
+            mask,
+            series=series,
+            resample_irregular=resample_irregular,
+            dicom=USUAL if dicom is None else tuple(DicomObject(name) for name in dicom),
+            seg_type=seg_type,
+            progress=progress,
         )
         progress("write", 0, 0)
         report = write_case(result, target, overwrite=overwrite, pdf=pdf)

@@ -46,10 +46,12 @@ class Algorithm:
     Attributes:
         recipe: Name and version of the recipe, such as "uca-net 1.0".
         version: Version of the program.
+        is_automatic: Whether networks drew the labels; False where a person had a hand in them.
     """
 
     recipe: str
     version: str
+    is_automatic: bool = True
 
     @property
     def name(self) -> str:

@@ -30,7 +30,7 @@ DICOM_FILES = {
     DicomObject.RTSTRUCT: "structures.dcm",
 }
 
-_USUAL = (DicomObject.SEG, DicomObject.SR)
+USUAL = (DicomObject.SEG, DicomObject.SR)
 """Written for a DICOM scan unless told otherwise: what an archive shows beside the images."""
 
 
@@ -71,7 +71,7 @@ def plan_dicom(
         ConfigError: If what was asked for cannot be made of this scan.
         InputError: If what was asked for needs files that cannot be read any more.
     """
-    wanted = set(_USUAL if objects is None else objects)
+    wanted = set(USUAL if objects is None else objects)
     if not wanted or (objects is None and not is_dicom(volume.source)):
         return DicomPlan()
     if DicomObject.SR in wanted:
@@ -94,6 +94,7 @@ def write_dicom(
     masks: tuple[LabelMap, LabelMap],
     findings: CaseFindings,
     recipe: str,
+    is_automatic: bool = True,
 ) -> None:
     """Write what was planned: `segmentation.dcm`, `measurements.dcm`, `structures.dcm`.
 
@@ -103,6 +104,7 @@ def write_dicom(
         masks: `anatomy.Label` values, and lesion numbers on the same grid.
         findings: Their measurements.
         recipe: Name and version of what made them.
+        is_automatic: Whether networks drew the masks; False where a person had a hand in them.
 
     Raises:
         OutputError: If a file cannot be written, or the SEG does not read back as written.
@@ -111,7 +113,7 @@ def write_dicom(
         return
     from livertumor_cli.io.dicom_derived import Algorithm, DerivedCase, write_dataset
 
-    algorithm = Algorithm(recipe, version("livertumor"))
+    algorithm = Algorithm(recipe, version("livertumor"), is_automatic)
     case = DerivedCase(plan.series, *masks, findings, algorithm)
     if DicomObject.SEG in plan.objects:
         # highdicom takes its time to import, and most of the program never needs it.

@@ -134,7 +134,8 @@ def _add_roi(dataset: Dataset, case: DerivedCase, roi: Roi, number: int) -> None
     header.ROINumber = number
     header.ReferencedFrameOfReferenceUID = case.series.header.FrameOfReferenceUID
     header.ROIName = roi.name
-    header.ROIGenerationAlgorithm = "AUTOMATIC"
+    is_automatic = case.algorithm.is_automatic
+    header.ROIGenerationAlgorithm = "AUTOMATIC" if is_automatic else "SEMIAUTOMATIC"
     header.ROIGenerationDescription = case.algorithm.name
     dataset.StructureSetROISequence.append(header)
     shape = Dataset()

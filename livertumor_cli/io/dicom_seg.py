@@ -154,15 +154,19 @@ def segment_numbers(case: DerivedCase) -> InstanceArray:
 
 def _description(segment: Segment, algorithm: Algorithm) -> SegmentDescription:
     is_lesion = segment.label is Label.TUMOR
+    types = SegmentAlgorithmTypeValues
+    family = codes.DCM.ArtificialIntelligence
+    if not algorithm.is_automatic:
+        family = codes.DCM.ManualProcessing
     return SegmentDescription(
         segment_number=segment.number,
         segment_label=segment.name,
         segmented_property_category=ABNORMAL if is_lesion else ANATOMICAL,
         segmented_property_type=CODES[segment.label],
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=types.AUTOMATIC if algorithm.is_automatic else types.SEMIAUTOMATIC,
         algorithm_identification=AlgorithmIdentificationSequence(
             name=algorithm.name,
-            family=codes.DCM.ArtificialIntelligence,
+            family=family,
             version=algorithm.version,
             source=MAKER,
         ),
