@@ -15,7 +15,8 @@ LiverTumorError                 1   base; the only class cli/app.py catches
 │ └ ModelContractError              metadata, input or output shape differ from the recipe
 ├ BackendError                  5   device or engine not available, out of memory
 ├ OutputError                   6   exists, not writable, disk full, read-back differs
-└ BatchError                    7   the batch finished, at least one case failed
+├ BatchError                    7   the batch finished, at least one case failed
+└ NetworkError                  8   another DICOM node cannot be reached or refuses, port in use
 """
 
 from __future__ import annotations
@@ -160,3 +161,9 @@ class BatchError(LiverTumorError):
     """The batch finished, and at least one case failed."""
 
     exit_code = 7
+
+
+class NetworkError(LiverTumorError):
+    """Another DICOM node cannot be reached or refuses, or the port to listen on cannot be had."""
+
+    exit_code = 8

@@ -22,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "series": "List the series of a DICOM study, and say which one is segmented.",
     "convert": "Write what is read from a scan as NIfTI.",
     "measure": "Measure a mask that was corrected by hand, with the same report.",
+    "send": "Send DICOM results to a PACS (needs the extra 'node').",
+    "listen": "Receive studies, segment them, send results on (needs the extra 'node').",
     "compare": "Compare two results of one patient: growth, new lesions.",
     "models": "List, show and verify the installed recipes and weights.",
     "doctor": "Check the installation: engines, devices, weights.",
@@ -75,7 +77,8 @@ def app(verbose: bool) -> None:
     Research use only: not a medical device, not for diagnosis.
 
     Exit codes: 0 done (also when no tumor was found), 1 other error, 2 usage, 3 input, 4 model,
-    5 device or engine, 6 output, 7 batch finished with failed cases, 130 interrupted.
+    5 device or engine, 6 output, 7 batch finished with failed cases, 8 network, 130
+    interrupted.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s")
     # Libraries stay silent unless something breaks; the program's own warnings are for the user.

@@ -9,6 +9,7 @@ from livertumor_cli.errors import BackendError
 EXTRAS = {
     "train": ("torch", "safetensors"),
     "export": ("torch", "safetensors", "onnx", "onnxscript"),
+    "node": ("pynetdicom",),
 }
 """Packages of each extra, as `pyproject.toml` has them."""
 

@@ -15,6 +15,9 @@ ENGINES = ["auto", "onnxruntime", "openvino"]
 PRECISIONS = ["auto", "f32", "bf16", "fp16"]
 DICOM_OBJECTS = ["seg", "sr", "rtstruct"]
 SEG_TYPES = ["binary", "labelmap"]
+FOLDER = click.Path(path_type=Path, file_okay=False)
+"""A folder that may be missing."""
+
 MOST_SCALES = 8
 SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
 
@@ -86,6 +89,12 @@ def result_options(command: Command) -> Command:
     return command
 
 
+irregular_option = click.option(
+    "--resample-irregular",
+    is_flag=True,
+    help="Resample tilted, uneven or incomplete DICOM slices to a regular grid; flagged.",
+)
+
 _SCAN_OPTIONS = (
     click.option(
         "--series",
@@ -93,11 +102,7 @@ _SCAN_OPTIONS = (
         metavar="UID|NUMBER",
         help="DICOM series to read (see 'livertumor series'; default: the best for a liver).",
     ),
-    click.option(
-        "--resample-irregular",
-        is_flag=True,
-        help="Resample tilted, uneven or incomplete DICOM slices to a regular grid; flagged.",
-    ),
+    irregular_option,
 )
 
 _NETWORK_OPTIONS = (

@@ -1,0 +1,1 @@
+"""A workstation as DICOM node: it receives studies, segments them and sends the results on."""
