@@ -253,8 +253,8 @@ def test_export_refuses_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "new").exists()
 
 
-def test_export_refuses_patches_below_the_least(tmp_path: Path):
-    arguments = ["-o", str(tmp_path), "--patch", "4", "8", "8"]
+def test_export_refuses_patches_without_voxels(tmp_path: Path):
+    arguments = ["-o", str(tmp_path), "--patch", "0", "8", "8"]
     assert run(["export", "model.safetensors", *arguments]) == 2
 
 

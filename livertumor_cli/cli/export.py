@@ -6,27 +6,29 @@ from pathlib import Path
 
 import click
 
+from livertumor_cli.cli.options import FOLDER
+
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the recipe; its recipe.toml is written or updated.",
 )
 @click.option(
     "--patch",
     nargs=3,
-    type=click.IntRange(8),
+    type=click.IntRange(1),
     metavar="Z Y X",
-    help="Input size in voxels (default: the one that fits the task best).",
+    help="Input size in voxels; Z is 1 for a 2D network (default: the one that fits the task).",
 )
 def export(checkpoint: Path, output: Path, patch: tuple[int, int, int] | None) -> None:
     """Export CHECKPOINT, a .safetensors file of `livertumor train`, and prove it against torch.
 
-    Example: livertumor export runs/lesion/model.safetensors -o weights/uca-net
+    Example: livertumor export runs/lesion/best.safetensors -o weights/uca-net
     """
     from livertumor_cli.cli.extras import require_extra
 

@@ -8,26 +8,27 @@ from typing import Any
 import click
 
 from livertumor_cli.cli.app import EXIT_INTERRUPTED
+from livertumor_cli.cli.options import FOLDER
 
 
 @click.command()
 @click.argument("task_name", metavar="TASK")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder with cases.json and one folder of NIfTI files per case.",
 )
 @click.option(
     "--out",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the run; a run found there goes on.",
 )
 @click.option(
     "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder for resampled scans (default: OUT/cache).",
 )
 @click.option(
@@ -38,7 +39,7 @@ from livertumor_cli.cli.app import EXIT_INTERRUPTED
     help="Optimizer steps in all.",
 )
 @click.option(
-    "--batch", type=click.IntRange(1), default=2, show_default=True, help="Patches per step."
+    "--batch", type=click.IntRange(1), help="Patches per step (default: what suits the task)."
 )
 @click.option(
     "--learning-rate",
@@ -74,9 +75,13 @@ def train(
     data: Path,
     out: Path,
     cache: Path | None,
+    batch: int | None,
     **options: Any,
 ) -> None:
     """Train TASK, for example uca-net/lesion, on a folder of labeled CTs.
+
+    TASK is uca-net/liver, the first stage of every recipe, or the second stage of one:
+    uca-net/lesion, sfan/lesion, msff-unet/lesion, dpc-net/lesion, darn/lesion.
 
     The run saves its state as it goes, and at Ctrl-C; the same command then goes on from there.
 
@@ -92,7 +97,8 @@ def train(
     from livertumor_cli.training.trainer import Trainer, TrainingOptions
 
     task = find_task(task_name)
-    trainer = Trainer(task, options=TrainingOptions(**options), out=out)
+    training = TrainingOptions(batch=batch or task.batch, **options)
+    trainer = Trainer(task, options=training, out=out)
     cases, phantoms, validation = (
         load_cases(data, task=task, split=split, cache=cache or out / "cache")
         for split in ("train", "phantom", "validation")

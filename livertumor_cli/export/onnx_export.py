@@ -39,14 +39,15 @@ class Agreement:
 
 
 def write_onnx(
-    network: nn.Module, path: Path, *, patch: tuple[int, int, int], metadata: dict[str, str]
+    network: nn.Module, path: Path, *, patch: tuple[int, ...], metadata: dict[str, str]
 ) -> None:
-    """Export a 3D network of one input channel for batches of one patch.
+    """Export a 2D or 3D network of one input channel for batches of one patch.
 
     Args:
         network: In any mode; it is exported in eval mode, float32.
         path: The ONNX file; written under a temporary name first.
-        patch: Input size z, y, x, fixed in the file: engines plan memory and kernels for it.
+        patch: Input size (z, y, x) or (y, x), fixed in the file: engines plan memory and kernels
+            for it.
         metadata: Written into the file's properties.
 
     Raises:
@@ -111,7 +112,7 @@ def compare_with_torch(network: nn.Module, path: Path, images: list[FloatArray])
     Args:
         network: The torch network.
         path: The exported file.
-        images: Network inputs, shape (z, y, x) each.
+        images: Network inputs, shape (z, y, x) or (y, x) each.
     """
     request = EngineRequest(file=path, device=Device.CPU, kind=EngineKind.ONNXRUNTIME)
     engine = open_engine(request)

@@ -64,13 +64,13 @@ def export_stage(
     task = _task_of(checkpoint)
     require_place(folder, task)
     sizes = patch or task.inference_patch
-    if any(size % task.divisor for size in sizes):
-        raise ConfigError(f"every size of --patch must be divisible by {task.divisor}.")
+    _require_fitting(sizes, task)
     network = task.build()
     metadata = load_weights(checkpoint, network)
     with _workplace(folder) as inside:
         file = Path(inside) / f"{role_of(task)}.onnx"
-        write_onnx(network, file, patch=sizes, metadata={"livertumor": task.name, **metadata})
+        axes = sizes[-task.dimensions :]
+        write_onnx(network, file, patch=axes, metadata={"livertumor": task.name, **metadata})
         stage = stage_of(task, file=file, patch=sizes)
         agreement = compare_with_torch(network, file, proof_images(stage, task=task))
         require_agreement(agreement, file)
@@ -87,6 +87,14 @@ def _task_of(checkpoint: Path) -> Task:
     return find_task(name)
 
 
+def _require_fitting(sizes: tuple[int, int, int], task: Task) -> None:
+    """Refuse a patch that the network cannot halve as often as it has to."""
+    if any(size % task.divisor for size in sizes[-task.dimensions :]):
+        raise ConfigError(f"every size of --patch must be divisible by {task.divisor}.")
+    if task.dimensions == 2 and sizes[0] != 1:
+        raise ConfigError(f"{task.network} sees slices: the first size of --patch must be 1.")
+
+
 def _workplace(folder: Path) -> TemporaryDirectory[str]:
     """A hidden folder inside the recipe's: a rename works within one disk only."""
     make_folder(folder)
@@ -97,7 +105,7 @@ def _workplace(folder: Path) -> TemporaryDirectory[str]:
 
 
 def proof_images(stage: Stage, *, task: Task) -> list[FloatArray]:
-    """The middle of a phantom, prepared as for inference, and noise; each of the stage's patch.
+    """The middle of a phantom, prepared as for inference, and noise; each as the network sees it.
 
     Args:
         stage: Patch and intensities.
@@ -111,7 +119,7 @@ def proof_images(stage: Stage, *, task: Task) -> list[FloatArray]:
     common = [min(pair) for pair in zip(stage.patch, prepared.shape, strict=True)]
     drawn[_middle(stage.patch, common)] = prepared[_middle(prepared.shape, common)]
     noise = np.random.default_rng(0).random(stage.patch, dtype=np.float32)
-    return [drawn, noise]
+    return [image.reshape(stage.network_patch) for image in (drawn, noise)]
 
 
 def _middle(shape: tuple[int, ...], size: list[int]) -> tuple[slice, ...]:

@@ -42,7 +42,7 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
         network=task.network,
         file=file.name,
         sha256=sha256,
-        dimensions=3,
+        dimensions=task.dimensions,
         spacing_mm=task.spacing_mm,
         patch=patch,
         overlap=task.overlap,
@@ -52,7 +52,7 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
         normalization=Normalization.UNIT,
         classes=task.classes,
         activation=Activation.SOFTMAX,
-        scales=(1.0,),
+        scales=task.scales,
         fusion=Fusion.MEAN,
         surroundings_mm=task.surroundings_mm,
     )
