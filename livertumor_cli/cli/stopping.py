@@ -9,24 +9,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-_ASKED = b"\nStopping after this step; press Ctrl-C again to stop at once.\n"
 _STDERR = 2
 
 
 @contextmanager
-def first_interrupt_asks() -> Iterator[Callable[[], bool]]:
+def first_interrupt_asks(*, during: str = "step") -> Iterator[Callable[[], bool]]:
     """Give the work a question that tells, after a Ctrl-C, that it should stop.
 
     Where Ctrl-C is ignored, as in a shell's background jobs, it stays ignored.
+
+    Args:
+        during: What the work ends before it stops, in the sentence for the user.
     """
     asked = threading.Event()
+    sentence = f"\nStopping after this {during}; press Ctrl-C again to stop at once.\n"
 
     def ask(_signal: int, _frame: FrameType | None) -> None:
         asked.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Not through Python's streams: the signal may have come while one of them was writing.
         with suppress(OSError):
-            os.write(_STDERR, _ASKED)
+            os.write(_STDERR, sentence.encode("ascii"))
 
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

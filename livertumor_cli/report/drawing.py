@@ -181,3 +181,10 @@ def png_bytes(image: Image.Image) -> bytes:
     small = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     small.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def thumbnail(png: bytes, *, height_px: int) -> bytes:
+    """A small copy of a PNG."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    width = max(1, round(image.width * height_px / image.height))
+    return png_bytes(image.resize((width, height_px), Image.Resampling.LANCZOS))

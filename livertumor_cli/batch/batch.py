@@ -1,0 +1,140 @@
+"""A batch: a folder of results with its journal, in which cases are planned, run and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from livertumor_cli.batch.case import BatchCase
+from livertumor_cli.batch.events import Observer
+from livertumor_cli.batch.failure import CRASHED
+from livertumor_cli.batch.journal import JOURNAL, Journal, Status
+from livertumor_cli.batch.local import LocalRun, RunContext
+from livertumor_cli.batch.out_folder import taken
+from livertumor_cli.batch.plan import BatchPlan, Selection, Task, make_plan
+from livertumor_cli.batch.settings import BatchSettings, settings_id
+from livertumor_cli.batch.summary import write_summary
+from livertumor_cli.errors import OutputError
+from livertumor_cli.pipeline import Networks, open_networks
+
+
+@dataclass(slots=True)
+class Batch:
+    """An opened folder of results; see `open_batch`.
+
+    Attributes:
+        out: The folder.
+        settings: How every case is segmented and written.
+        journal: What happened so far.
+        meaning: The settings as plain values.
+    """
+
+    out: Path
+    settings: BatchSettings
+    journal: Journal
+    meaning: dict[str, Any]
+    _networks: Networks | None = field(default=None)
+
+    @property
+    def settings_id(self) -> str:
+        """Of the settings, in the journal."""
+        return settings_id(self.meaning)
+
+    def plan(self, cases: Sequence[BatchCase], selection: Selection) -> BatchPlan:
+        """What `run` would do."""
+        return make_plan(
+            cases,
+            journal=self.journal,
+            settings=self.settings_id,
+            out=self.out,
+            selection=selection,
+            overwrite=self.settings.overwrite,
+        )
+
+    def run(self, plan: BatchPlan, *, observe: Observer, should_stop: Callable[[], bool]) -> None:
+        """Run the cases of a plan; the networks are opened once, if there is anything to do.
+
+        Args:
+            plan: From `plan`.
+            observe: Told what goes on, from several threads.
+            should_stop: Asked before each case.
+
+        Raises:
+            OutputError: If results of other settings are in the way, or nothing can be written.
+            ModelError: If the recipe cannot be used.
+            BackendError: If the device or engine cannot be had.
+        """
+        refuse_outdated(plan, self.out)
+        self.journal.uses(self.settings_id, self.meaning)
+        self._note_crashes(plan)
+        if not plan.to_run:
+            return
+        if self._networks is None:
+            self._networks = open_networks(self.settings.segment)
+        context = RunContext(
+            out=self.out,
+            settings=self.settings,
+            settings_id=self.settings_id,
+            journal=self.journal,
+            networks=self._networks,
+            observe=observe,
+            should_stop=should_stop,
+        )
+        LocalRun(context).run(plan.to_run)
+
+    def sum_up(self) -> dict[str, Any]:
+        """Write the tables and the page over all cases; returns the content of `summary.json`."""
+        return write_summary(self.out, self.journal, settings=self.meaning)
+
+    def _note_crashes(self, plan: BatchPlan) -> None:
+        for planned in plan.of(Task.FAILED):
+            if planned.input_id and planned.failure == CRASHED:
+                entry = self.journal.entry(planned.input_id, self.settings_id)
+                if entry.status is Status.OPEN:
+                    self.journal.failed(planned.input_id, self.settings_id, CRASHED)
+
+
+@contextmanager
+def open_batch(out: Path, settings: BatchSettings) -> Iterator[Batch]:
+    """Take a folder of results, and read what its journal knows.
+
+    Args:
+        out: The folder; made if it is not there.
+        settings: How every case is segmented and written.
+
+    Raises:
+        OutputError: If another batch has the folder, or it holds something else.
+        ModelNotFoundError: If there is no such recipe.
+    """
+    meaning = settings.meaning()
+    with taken(out):
+        yield Batch(out, settings, Journal(out / JOURNAL), meaning)
+
+
+def preview(
+    out: Path, settings: BatchSettings, *, cases: Sequence[BatchCase], selection: Selection
+) -> BatchPlan:
+    """What a batch would do, without touching the folder of results.
+
+    Raises:
+        ModelNotFoundError: If there is no such recipe.
+    """
+    return Batch(out, settings, Journal(out / JOURNAL), settings.meaning()).plan(cases, selection)
+
+
+def refuse_outdated(plan: BatchPlan, out: Path) -> None:
+    """Refuse to replace results that were made with other settings.
+
+    Raises:
+        OutputError: If there are such.
+    """
+    count = len(plan.of(Task.OUTDATED))
+    if count:
+        raise OutputError(
+            f"{out} holds {count} results of these cases that were made with another recipe, "
+            "options or version.",
+            hint="Give another folder, or make them anew with --overwrite.",
+        )

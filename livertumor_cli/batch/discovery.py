@@ -1,0 +1,199 @@
+"""From a folder of patients to its cases: volume files, zips, and DICOM studies wherever they lie.
+
+A DICOM study is known by its StudyInstanceUID, not by its folder: exports put a study into one
+folder or one per series, or the files of all patients into a single one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from livertumor_cli.batch.case import BatchCase, stamp_files
+from livertumor_cli.batch.look import Kind, Look, Looker, Stamp, stamp_of
+from livertumor_cli.case_files import REPORT
+from livertumor_cli.io.itk import detached_voxels
+
+_MASK = "mask.nii.gz"
+_HEADERS_ONLY = (".mhd", ".nhdr")
+
+_MAYBE_A_SLICE = "A file beside this scan cannot be read, and may have been a slice of it."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        cases: In the order of their paths.
+        ignored: Number of files that are no images.
+        without_ct: Number of DICOM studies without a CT image.
+        results: Number of folders of earlier results, which were not searched.
+    """
+
+    cases: tuple[BatchCase, ...]
+    ignored: int = 0
+    without_ct: int = 0
+    results: int = 0
+
+
+@dataclass(slots=True)
+class _Study:
+    """The files of one study so far."""
+
+    uid: str
+    files: list[Path] = field(default_factory=list)
+    has_ct: bool = False
+    notes: set[str] = field(default_factory=set)
+
+    @property
+    def folder(self) -> Path:
+        """The deepest folder that holds all of it."""
+        return Path(os.path.commonpath([file.parent for file in self.files]))
+
+
+def find_cases(folder: Path, *, leave_out: Path | None = None, looker: Looker) -> Found:
+    """Search a folder and all folders in it; only headers are read.
+
+    Hidden files and folders, and folders of earlier results, are passed over. A DICOM file that
+    cannot be read goes to the study beside it, which is then refused: it may be one of its slices.
+
+    Args:
+        folder: Where to search.
+        leave_out: A folder in it that is not searched.
+        looker: Remembers what it saw, for searches again and again.
+    """
+    walk = _Walk(leave_out.absolute() if leave_out else None)
+    seen: list[tuple[Path, Stamp, Look]] = []
+    for path in walk.files(folder.absolute()):
+        stamp = stamp_of(path)
+        seen.append((path, stamp, looker.look(path, stamp)))
+    looker.keep_only(path for path, _, _ in seen)
+    stamps = {path: stamp for path, stamp, _ in seen}
+    studies = _studies([(path, look) for path, _, look in seen])
+    orphans = _share_damaged(studies, [path for path, _, look in seen if look.kind is Kind.DAMAGED])
+    alone = [path for path, _, look in seen if look.kind in (Kind.VOLUME, Kind.ZIP)]
+    cases = [_file_case(path) for path in (*alone, *walk.closed)]
+    cases += [_study_case(study) for study in (*studies, *orphans) if study.has_ct]
+    finished = [_finished(case, root=folder.absolute(), stamps=stamps) for case in cases]
+    return Found(
+        tuple(sorted(finished, key=lambda case: (case.source, case.study_uid))),
+        ignored=sum(look.kind is Kind.OTHER for _, _, look in seen),
+        without_ct=sum(not study.has_ct for study in studies),
+        results=walk.results,
+    )
+
+
+class _Walk:
+    """Every file below a folder, without hidden ones and results.
+
+    Attributes:
+        closed: Folders that may not be entered.
+        results: Number of folders of results.
+    """
+
+    def __init__(self, leave_out: Path | None) -> None:
+        self._leave_out = leave_out
+        self.closed: list[Path] = []
+        self.results = 0
+
+    def files(self, root: Path) -> Iterator[Path]:
+        waiting = [root]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                with os.scandir(folder) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except OSError:
+                self.closed.append(folder)
+                continue
+            if {_MASK, REPORT} <= {entry.name for entry in entries}:
+                self.results += 1
+                continue
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+            # No link to a folder is followed, so that no circle of links holds it up.
+            inner = [Path(one.path) for one in shown if one.is_dir(follow_symlinks=False)]
+            waiting += [path for path in reversed(inner) if path != self._leave_out]
+            yield from (Path(one.path) for one in shown if one.is_file() or _is_dead_link(one))
+
+
+def _is_dead_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not Path(entry.path).exists()
+
+
+def _studies(files: Sequence[tuple[Path, Look]]) -> list[_Study]:
+    """The DICOM images by study; those that name none by folder."""
+    studies: dict[str | Path, _Study] = {}
+    for path, look in files:
+        if look.kind is Kind.DICOM:
+            key = look.study_uid or path.parent
+            study = studies.setdefault(key, _Study(look.study_uid))
+            study.files.append(path)
+            study.has_ct |= look.has_ct
+    return list(studies.values())
+
+
+def _share_damaged(studies: Sequence[_Study], damaged: Sequence[Path]) -> list[_Study]:
+    """Give each damaged file to the study that it may belong to; the others are cases by folder.
+
+    Where it lies among files of several studies none of them is refused for it, but all are
+    flagged: one bad file must not stop a whole export.
+    """
+    inside: dict[Path, list[_Study]] = defaultdict(list)
+    around: dict[Path, list[_Study]] = defaultdict(list)
+    for study in studies:
+        for folder in {file.parent for file in study.files}:
+            inside[folder].append(study)
+        around[study.folder].append(study)
+    orphans: dict[Path, _Study] = {}
+    for path in damaged:
+        near = inside.get(path.parent) or next(
+            (around[parent] for parent in path.parents if parent in around), []
+        )
+        if len(near) == 1:
+            near[0].files.append(path)
+            continue
+        orphans.setdefault(path.parent, _Study("", has_ct=True)).files.append(path)
+        for study in near:
+            study.notes.add(_MAYBE_A_SLICE)
+    return list(orphans.values())
+
+
+def _file_case(path: Path) -> BatchCase:
+    files = [path]
+    if path.suffix.lower() in _HEADERS_ONLY:
+        voxels = _voxels_of(path)
+        files += [voxels] if voxels else []
+    return BatchCase(path=path, source="", files=tuple(files))
+
+
+def _voxels_of(path: Path) -> Path | None:
+    try:
+        return detached_voxels(path)
+    except OSError:
+        return None  # said when it is read
+
+
+def _study_case(study: _Study) -> BatchCase:
+    return BatchCase(
+        path=study.folder,
+        source="",
+        files=tuple(study.files),
+        is_study=True,
+        study_uid=study.uid,
+        notes=tuple(sorted(study.notes)),
+    )
+
+
+def _finished(case: BatchCase, *, root: Path, stamps: dict[Path, Stamp]) -> BatchCase:
+    stamped = [(file, stamps.get(file) or stamp_of(file)) for file in case.files]
+    place = case.path.relative_to(root).as_posix()
+    return replace(
+        case,
+        source=root.name if place == "." else place,
+        size_bytes=sum(max(0, size) for _, (size, _) in stamped),
+        stamp=stamp_files(stamped),
+    )

@@ -1,0 +1,102 @@
+"""What a file is, from its name and header: a scan, a part of a DICOM study, or nothing for us."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from livertumor_cli.errors import InputError
+from livertumor_cli.io.dicom_header import read_planes
+from livertumor_cli.io.formats import is_volume_file
+
+_IMAGE_OF_PAIR = ".img"
+"""Voxels of a .hdr beside it."""
+
+
+class Kind(Enum):
+    """What a file is to a batch."""
+
+    VOLUME = auto()
+    ZIP = auto()
+    DICOM = auto()
+    DAMAGED = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen.
+
+    Attributes:
+        kind: What the file is; DAMAGED if it is or should be DICOM and cannot be read.
+        study_uid: StudyInstanceUID of a DICOM image; empty if it states none.
+        has_ct: Whether a DICOM image calls itself CT.
+    """
+
+    kind: Kind
+    study_uid: str = ""
+    has_ct: bool = False
+
+
+Stamp = tuple[int, int]
+"""Size in bytes and time of change in ns; -1, -1 for what cannot be asked."""
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size and time of change of a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+class Looker:
+    """Looks into files, and again only into those that changed since."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[Stamp, Look]] = {}
+
+    def look(self, path: Path, stamp: Stamp) -> Look:
+        """What a file is.
+
+        Args:
+            path: The file.
+            stamp: From `stamp_of`, now.
+        """
+        known = self._seen.get(path)
+        if known is None or known[0] != stamp:
+            known = stamp, _look(path)
+            self._seen[path] = known
+        return known[1]
+
+    def keep_only(self, paths: Iterable[Path]) -> None:
+        """Forget files that are gone."""
+        still = set(paths)
+        self._seen = {path: seen for path, seen in self._seen.items() if path in still}
+
+
+def _look(path: Path) -> Look:
+    if is_volume_file(path):
+        return Look(Kind.OTHER if _belongs_to_header(path) else Kind.VOLUME)
+    if path.suffix.lower() == ".zip":
+        return Look(Kind.ZIP)
+    try:
+        with warnings.catch_warnings():
+            # Of values that break the standard; what matters is checked when the scan is read.
+            warnings.simplefilter("ignore")
+            planes = read_planes(path)
+    except (InputError, OSError):
+        return Look(Kind.DAMAGED)
+    if not planes:
+        return Look(Kind.OTHER)
+    has_ct = any(plane.fault is None or plane.modality.upper() == "CT" for plane in planes)
+    return Look(Kind.DICOM, planes[0].study_uid, has_ct)
+
+
+def _belongs_to_header(path: Path) -> bool:
+    image = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    return image.suffix.lower() == _IMAGE_OF_PAIR and image.with_suffix(".hdr").is_file()

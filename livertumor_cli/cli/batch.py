@@ -1,0 +1,202 @@
+"""`livertumor batch FOLDER`: every scan in a folder, resumed where it stopped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from livertumor_cli.cli.batch_options import batch_options, batch_settings, interruptible
+
+if TYPE_CHECKING:
+    from livertumor_cli.batch.discovery import Found
+    from livertumor_cli.batch.plan import BatchPlan, Selection
+    from livertumor_cli.batch.settings import BatchSettings
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--limit", type=click.IntRange(1), default=None, help="Run at most so many cases.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only cases whose path in FOLDER fits, such as 'patient1/*'; may be given several times.",
+)
+@click.option("--retry-failed", is_flag=True, help="Run cases that failed before once more.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary or plan as JSON.")
+@batch_options
+def batch(
+    folder: Path,
+    output: Path,
+    dry_run: bool,
+    limit: int | None,
+    only: tuple[str, ...],
+    retry_failed: bool,
+    as_json: bool,
+    quiet: bool,
+    progress: str,
+    **options: Any,
+) -> None:
+    """Segment every scan in FOLDER; a case that fails harms no other.
+
+    Cases are volume files, zips, and DICOM studies wherever their files lie. The same command again
+    does only what is missing. Each case gets a folder as of 'segment' in the folder after -o, and
+    index.html there lists all of them.
+
+    Example: livertumor batch studies/ -o results/
+    """
+    from livertumor_cli.batch.batch import preview
+    from livertumor_cli.batch.plan import Selection
+
+    settings = batch_settings(**options)
+    selection = Selection(only, limit, retry_failed)
+    found = search(folder, out=output, quiet=quiet or progress == "json")
+    if dry_run:
+        plan = preview(output, settings, cases=found.cases, selection=selection)
+        show_plan(plan, found, as_json=as_json)
+        return
+    is_json = progress == "json"
+    run_and_sum_up(
+        found,
+        output,
+        settings=settings,
+        selection=selection,
+        quiet=quiet,
+        is_json=is_json,
+        as_json=as_json,
+    )
+
+
+def search(folder: Path, *, out: Path, quiet: bool) -> Found:
+    """Find the cases.
+
+    Raises:
+        InputError: If there is none.
+    """
+    from livertumor_cli.batch.discovery import find_cases
+    from livertumor_cli.batch.look import Looker
+    from livertumor_cli.errors import InputError, Reason
+
+    if not quiet:
+        click.echo(f"Searching {folder}", err=True)
+    found = find_cases(folder, leave_out=out, looker=Looker())
+    if not found.cases:
+        raise InputError(
+            f"{folder} holds no CT scan.",
+            reason=Reason.NOT_AN_IMAGE,
+            hint="Give a folder with volume files, DICOM studies or zips of them.",
+        )
+    return found
+
+
+def run_and_sum_up(
+    found: Found,
+    out: Path,
+    *,
+    settings: BatchSettings,
+    selection: Selection,
+    quiet: bool,
+    is_json: bool,
+    as_json: bool,
+) -> None:
+    """Run what is to be run, write the tables, and print how it went."""
+    from livertumor_cli.batch.batch import open_batch
+    from livertumor_cli.batch.plan import Selection
+    from livertumor_cli.cli.app import EXIT_INTERRUPTED
+    from livertumor_cli.cli.batch_progress import show_batch
+    from livertumor_cli.errors import OutputError
+
+    with interruptible(out) as stop, open_batch(out, settings) as opened:
+        plan = opened.plan(found.cases, selection)
+        total = len(plan.to_run)
+        try:
+            with show_batch(total=total, quiet=quiet, as_json=is_json) as observe:
+                opened.run(plan, observe=observe, should_stop=stop)
+        except OutputError:
+            with suppress(OutputError):
+                opened.sum_up()
+            raise
+        summary = opened.sum_up()
+        after = opened.plan([one.case for one in plan.cases], Selection())
+        is_stopped = stop() and bool(after.to_run)
+    show_summary(summary, after, out=out, as_json=as_json, quiet=quiet)
+    if is_stopped:
+        click.echo("Stopped; the same command goes on from there.", err=True)
+        click.get_current_context().exit(EXIT_INTERRUPTED)
+    refuse_failures(after, out)
+
+
+def show_plan(plan: BatchPlan, found: Found, *, as_json: bool) -> None:
+    """The plan as rows, or as JSON."""
+    from livertumor_cli.batch.case import case_name
+    from livertumor_cli.cli.batch_progress import printable
+    from livertumor_cli.cli.console import write_json
+    from livertumor_cli.cli.rows import megabytes
+
+    counts = Counter(str(planned.task) for planned in plan.cases)
+    aside = {"no_image": found.ignored, "without_ct": found.without_ct, "results": found.results}
+    if as_json:
+        cases = [
+            {
+                "source": planned.case.source,
+                "study_uid": planned.case.study_uid,
+                "files": len(planned.case.files),
+                "size_bytes": planned.case.size_bytes,
+                "task": str(planned.task),
+                "case": case_name(planned.input_id) if planned.input_id else None,
+                "reason": planned.failure.reason if planned.failure else None,
+            }
+            for planned in plan.cases
+        ]
+        write_json({"counts": counts, "passed_over": aside, "cases": cases})
+        return
+    for planned in plan.cases:
+        case = planned.case
+        size = f"{len(case.files)} files" if len(case.files) > 1 else "1 file"
+        task = f"{planned.task} ({planned.failure.reason})" if planned.failure else planned.task
+        place = printable(case.source)
+        click.echo(f"{task:<26} {megabytes(case.size_bytes):>10} {size:>11}  {place}")
+    click.echo(", ".join(f"{count} {task}" for task, count in counts.items()))
+    click.echo(
+        f"Passed over: {aside['no_image']} files that are no images, {aside['without_ct']} studies "
+        f"without CT, {aside['results']} folders of results."
+    )
+
+
+def show_summary(
+    summary: dict[str, Any], plan: BatchPlan, *, out: Path, as_json: bool, quiet: bool
+) -> None:
+    """Counts and the folder, or the summary as JSON."""
+    from livertumor_cli.batch.plan import Task
+    from livertumor_cli.cli.console import write_json
+
+    if as_json:
+        write_json(summary)
+        return
+    if not quiet:
+        done, failed = len(plan.of(Task.DONE)), len(plan.of(Task.FAILED))
+        left = len(plan.cases) - done - failed
+        click.echo(f"{done} cases done, {failed} failed, {left} left.")
+    click.echo(str(out))
+
+
+def refuse_failures(plan: BatchPlan, out: Path) -> None:
+    """End with exit code 7 if cases have failed.
+
+    Raises:
+        BatchError: If so.
+    """
+    from livertumor_cli.batch.plan import Task
+    from livertumor_cli.errors import BatchError
+
+    failed = len(plan.of(Task.FAILED))
+    if failed:
+        raise BatchError(
+            f"{failed} of {len(plan.cases)} cases failed.",
+            hint=f"{out / 'failures.csv'} says why; --retry-failed runs them once more.",
+        )
