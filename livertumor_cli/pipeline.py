@@ -51,6 +51,7 @@ class SegmentOptions:
         resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
         dicom: DICOM objects to write; where None the usual ones of a DICOM scan, none of others.
         seg_type: "binary" or "labelmap": how a DICOM SEG stores its segments.
+        keep_identity: Whether results may tell the name of a DICOM folder or zip.
     """
 
     recipe: str = DEFAULT_RECIPE
@@ -63,6 +64,7 @@ class SegmentOptions:
     resample_irregular: bool = False
     dicom: tuple[DicomObject, ...] | None = None
     seg_type: str = "binary"
+    keep_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ def with_plan(volume: Volume, *, options: SegmentOptions, watch: StopWatch) -> R
     Raises:
         ConfigError: If the DICOM objects asked for cannot be made of it.
     """
+    volume = replace(volume, source=replace(volume.source, keeps_identity=options.keep_identity))
     plan = plan_dicom(volume, objects=options.dicom, seg_type=options.seg_type)
     watch.lap("read")
     return ReadScan(volume, plan, watch)

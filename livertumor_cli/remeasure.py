@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def measure_files(
     resample_irregular: bool = False,
     dicom: tuple[DicomObject, ...] = (),
     seg_type: str = "binary",
+    keep_identity: bool = False,
     progress: Progress,
 ) -> CaseResult:
     """Read a scan and its mask, and measure; writes nothing, runs no network.
@@ -46,6 +48,7 @@ def measure_files(
         resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
         dicom: DICOM objects to write of a DICOM scan.
         seg_type: "binary" or "labelmap": how a DICOM SEG stores its segments.
+        keep_identity: Whether results may tell the name of a DICOM folder or zip.
         progress: Told what is going on.
 
     Raises:
@@ -55,6 +58,7 @@ def measure_files(
     watch = StopWatch()
     progress("read", 0, 0)
     volume = read_volume(scan, series=series, resample_irregular=resample_irregular)
+    volume = replace(volume, source=replace(volume.source, keeps_identity=keep_identity))
     plan = plan_dicom(volume, objects=dicom, seg_type=seg_type)
     label_map = read_mask(mask, scan=volume.geometry)
     watch.lap("read")

@@ -21,6 +21,7 @@ class Source:
         kind: "nifti", "mha", "nrrd", "dicom", "zip" or "phantom".
         series_uid: DICOM SeriesInstanceUID, empty for other formats.
         sop_instance_uids: One per z index for DICOM, else empty; of a resampled grid the nearest.
+        keeps_identity: Whether results may tell the name of a DICOM folder or zip.
         notes: Sentences on what the reader had to decide (resampled, lossy, another phase).
         files: The only files to look into, where the path holds other studies too.
     """
@@ -30,6 +31,19 @@ class Source:
     series_uid: str = ""
     sop_instance_uids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    keeps_identity: bool = False
+
+    @property
+    def shown_name(self) -> str:
+        """Name of the scan in results, without folders; empty where it may name the patient.
+
+        Archives export DICOM into folders and zips named after the patient. The name of a volume
+        file is what its owner has to find it by.
+        """
+        if self.kind in ("dicom", "zip") and not self.keeps_identity:
+            return ""
+        return self.path.name
+
     files: tuple[Path, ...] = ()
 
 

@@ -102,6 +102,15 @@ def test_dicom_objects_of_a_corrected_mask(tmp_path, mask, capsys):
     assert json.loads(capsys.readouterr().out)["lesions"] == report_in(target)["lesions"]
 
 
+def test_a_folder_named_after_the_patient_is_told_if_asked_for(tmp_path, mask):
+    write_ct_series(tmp_path / "Zylberstein_Xaver", Patient().scan(GEOMETRY), seed="toy")
+    arguments = ["measure", str(tmp_path / "Zylberstein_Xaver"), str(mask), "-q"]
+    assert run([*arguments, "-o", str(tmp_path / "one")]) == 0
+    assert run([*arguments, "-o", str(tmp_path / "two"), "--keep-identity"]) == 0
+    assert report_in(tmp_path / "one")["input"]["file_name"] is None
+    assert report_in(tmp_path / "two")["input"]["file_name"] == "Zylberstein_Xaver"
+
+
 def test_auto_means_seg_and_sr(tmp_path, mask):
     write_ct_series(tmp_path / "series", Patient().scan(GEOMETRY), seed="toy")
     target = tmp_path / "out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -145,8 +146,18 @@ def test_every_network_option_reaches_the_pipeline(
         ("/", "/_livertumor"),
     ],
 )
-def test_default_folder(scan_path: str, folder: str) -> None:
-    assert default_output(Path(scan_path)) == Path(folder)
+def test_default_folder_with_the_name_of_the_scan(scan_path: str, folder: str) -> None:
+    assert default_output(Path(scan_path), keep_identity=True) == Path(folder)
+
+
+@pytest.mark.parametrize("name", ["series", "study.v1.zip", "IM0001.dcm", "DICOMDIR", "IM0001"])
+def test_default_folder_of_dicom_is_a_number_of_its_own(tmp_path: Path, name: str) -> None:
+    folder = default_output(tmp_path / name)
+    assert folder.parent == tmp_path
+    assert re.fullmatch(r"scan_[0-9a-f]{8}_livertumor", folder.name)
+    assert default_output(tmp_path / "x" / ".." / name) == tmp_path / "x" / ".." / folder.name
+    assert default_output(tmp_path / f"other_{name}") != folder
+    assert default_output(tmp_path / "scan.mha") == tmp_path / "scan_livertumor"
 
 
 def test_default_folder_of_the_working_folder(
@@ -154,6 +165,6 @@ def test_default_folder_of_the_working_folder(
 ) -> None:
     (tmp_path / "series" / "inner").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "series")
-    assert default_output(Path()) == tmp_path / "series_livertumor"
+    assert default_output(Path(), keep_identity=True) == tmp_path / "series_livertumor"
     monkeypatch.chdir(tmp_path / "series" / "inner")
-    assert default_output(Path("..")) == tmp_path / "series_livertumor"
+    assert default_output(Path(".."), keep_identity=True) == tmp_path / "series_livertumor"

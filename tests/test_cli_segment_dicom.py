@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,18 +106,39 @@ def test_a_series_that_cannot_be_named_is_segmented_and_flagged(
     assert names(tmp_path / "out") == case_files.RESULT_FILES
 
 
+WORDS = [PATIENT_ID.lower(), *NAME.lower().split("^")]
+"""What tells who the patient is."""
+
+
+def named_after_the_patient(series: Path, form: str) -> Path:
+    """The series as archives export it: folders, zip and files with name and number."""
+    name = f"{NAME.replace('^', '_')}_{PATIENT_ID}"
+    folder = series.parent / "export" / name / name
+    shutil.copytree(series, folder)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"{name}.CT.{number:04d}.IMA")
+    if form == "zip":
+        packed = shutil.make_archive(str(folder.parent), "zip", folder.parent)
+        shutil.rmtree(folder.parent)
+        return Path(packed)
+    return folder.parent
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
 def test_the_patient_is_named_in_dicom_objects_and_nowhere_else(
     segment: Callable[..., int],
     series: Path,
-    tmp_path: Path,
+    form: str,
     capsys: Capture,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    out = tmp_path / "out"
-    assert segment(series, "-o", str(out), "--dicom", "seg,sr,rtstruct") == 0
-    said = "".join(capsys.readouterr()) + caplog.text
-    words = [PATIENT_ID.lower(), *NAME.lower().split("^")]
+    scan = named_after_the_patient(series, form)
+    assert segment(scan, "--dicom", "seg,sr,rtstruct", "--pdf") == 0
+    [out] = [path for path in scan.parent.iterdir() if path != scan]
+    said = "".join(capsys.readouterr()) + caplog.text + out.name
+    assert str(out) in said
+    words = WORDS
     for path in (found for found in out.rglob("*") if found.is_file()):
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
@@ -124,6 +146,18 @@ def test_the_patient_is_named_in_dicom_objects_and_nowhere_else(
         assert told == (words if path.suffix == ".dcm" else []), path.name
         said += path.name
     assert not [word for word in words if word in said.lower()]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_the_name_of_the_scan_is_kept_if_asked_for(
+    segment: Callable[..., int], series: Path, form: str
+) -> None:
+    scan = named_after_the_patient(series, form)
+    assert segment(scan, "-q", "--keep-identity") == 0
+    folder = scan.parent / f"{scan.name.removesuffix('.zip')}_livertumor"
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    jsonschema.validate(report, load_schema())
+    assert report["input"]["file_name"] == scan.name
 
 
 def test_a_second_run_differs_in_uids_and_times_only(

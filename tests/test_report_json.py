@@ -143,6 +143,11 @@ def test_nothing_names_the_patient(source):
 def test_only_a_file_name_is_kept():
     assert report_of()["input"]["file_name"] == "scan.nii.gz"
     assert report_of(source=DICOM)["input"]["file_name"] is None
+    for kind in ("dicom", "zip"):
+        named = replace(DICOM, kind=kind, path=Path("archive/MUELLER_1950"))
+        assert report_of(source=named)["input"]["file_name"] is None
+        kept = report_of(source=replace(named, keeps_identity=True))
+        assert kept["input"]["file_name"] == "MUELLER_1950"
 
 
 def test_schema_refuses_unknown_keys_and_nan(validator):

@@ -8,6 +8,7 @@ import click
 
 from livertumor_cli.cli.options import (
     SEG_TYPES,
+    identity_option,
     parse_dicom,
     result_options,
     scan_options,
@@ -21,6 +22,7 @@ _SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", "
 @click.argument("mask", type=click.Path(path_type=Path))
 @result_options
 @scan_options
+@identity_option
 @click.option(
     "--dicom",
     callback=parse_dicom,
@@ -46,6 +48,7 @@ def measure(
     quiet: bool,
     series: str,
     resample_irregular: bool,
+    keep_identity: bool,
     dicom: tuple[str, ...] | None,
     seg_type: str,
 ) -> None:
@@ -75,6 +78,7 @@ def measure(
             resample_irregular=resample_irregular,
             dicom=USUAL if dicom is None else tuple(DicomObject(name) for name in dicom),
             seg_type=seg_type,
+            keep_identity=keep_identity,
             progress=progress,
         )
         progress("write", 0, 0)

@@ -95,6 +95,12 @@ irregular_option = click.option(
     help="Resample tilted, uneven or incomplete DICOM slices to a regular grid; flagged.",
 )
 
+identity_option = click.option(
+    "--keep-identity",
+    is_flag=True,
+    help="Let results tell the name of a DICOM folder or zip, which may be the patient's.",
+)
+
 _SCAN_OPTIONS = (
     click.option(
         "--series",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import click
 
 from livertumor_cli.cli.options import (
     dicom_options,
+    identity_option,
     network_options,
     result_options,
     scan_options,
@@ -24,6 +27,7 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img",
 @click.argument("scan", type=click.Path(path_type=Path))
 @result_options
 @scan_options
+@identity_option
 @dicom_options
 @network_options
 def segment(
@@ -38,11 +42,12 @@ def segment(
     """Segment liver, tumors and intrahepatic vessels in SCAN and measure them.
 
     SCAN is a contrast-enhanced abdominal CT: a NIfTI, MHA or NRRD file, a DICOM folder, or a zip of
-    one. Results appear in <SCAN>_livertumor beside it, or in the folder given with -o.
+    one. Results appear in <SCAN>_livertumor beside it, or in the folder given with -o. A DICOM
+    folder or zip may be named after the patient, so its results get a number instead of its name.
 
     Example: livertumor segment scan.nii.gz -o results/patient1
     """
-    target = output or default_output(scan)
+    target = output or default_output(scan, keep_identity=options["keep_identity"])
     report = run_and_write(
         scan,
         target=target,
@@ -66,6 +71,7 @@ def segment_options(
     resample_irregular: bool = False,
     dicom: tuple[str, ...] | None = None,
     seg_type: str = "binary",
+    keep_identity: bool = False,
 ) -> SegmentOptions:
     """The command line's words as the pipeline's options."""
     from livertumor_cli.engine.engine import Device, EngineKind
@@ -84,11 +90,20 @@ def segment_options(
         resample_irregular=resample_irregular,
         dicom=None if dicom is None else tuple(DicomObject(name) for name in dicom),
         seg_type=seg_type,
+        keep_identity=keep_identity,
     )
 
 
-def default_output(scan: Path) -> Path:
-    """`<scan>_livertumor` beside the scan, without the scan's suffix."""
+def default_output(scan: Path, *, keep_identity: bool = False) -> Path:
+    """`<scan>_livertumor` beside the scan, without the scan's suffix.
+
+    Args:
+        scan: What the user gave.
+        keep_identity: Whether the name of a DICOM folder or zip may be used, which often is the
+            patient's; if not, digits stand for it, the same whenever it is segmented.
+    """
+    from livertumor_cli.io.formats import is_volume_file
+
     # `.` and `..` have no name of their own.
     whole = scan.absolute() if scan.name.strip(".") else scan.resolve()
     name = whole.name
@@ -96,6 +111,8 @@ def default_output(scan: Path) -> Path:
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)]
             break
+    if not (keep_identity or is_volume_file(whole)):
+        name = f"scan_{crc32(os.fsencode(scan.resolve())):08x}"
     return whole.parent / f"{name}_livertumor"
 
 

@@ -83,7 +83,10 @@ def plan_dicom(
     except (ConfigError, InputError) as error:
         if objects is not None:
             raise
-        return DicomPlan(note=f"No DICOM results were written. {error.message}")
+        # Why files cannot be read names them, and so perhaps the patient: this goes into reports.
+        unread = "The files of the scan cannot be read any more."
+        why = error.message if isinstance(error, ConfigError) else unread
+        return DicomPlan(note=f"No DICOM results were written. {why}")
     return DicomPlan(tuple(one for one in DicomObject if one in wanted), series, seg_type)
 
 

@@ -58,7 +58,7 @@ def build_report(
     """The report of one case: plain dicts, lists, strings, numbers and None.
 
     Values that do not exist (mean density without a liver) are None, never NaN. Nothing names the
-    patient: of the path only a file's name is kept, of a DICOM folder not even that.
+    patient: of the path only a file's name is kept, of a DICOM folder or zip not even that.
 
     Args:
         findings: The measurements.
@@ -123,10 +123,8 @@ def load_schema() -> dict[str, Any]:
 
 
 def _input(source: Source, geometry: Geometry) -> dict[str, Any]:
-    # Archives export DICOM into folders named after the patient; the series UID identifies them.
-    name = "" if source.kind == "dicom" else source.path.name
     return {
-        "file_name": name or None,
+        "file_name": source.shown_name or None,
         "kind": source.kind,
         "series_uid": source.series_uid or None,
         "shape_zyx": list(geometry.shape),
