@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from node_tools import HERE, a_study, archive, patient_of, push, until
@@ -57,22 +58,27 @@ class Node:
     def push(self, files: list[Path], **how: object) -> list[int]:
         """Send, and wait until the end of the association was noticed."""
         answers = push(files, self.port, **how)  # type: ignore[arg-type]
-        until(lambda: not any(s.shares for s in self._settled()))
+        self.settle()
         return answers
 
-    def _settled(self) -> list[object]:
-        arrivals = self.spool._arrivals
+    def settle(self) -> None:
+        """Wait until no association is open any more that brought something."""
+        until(lambda: not any(study.shares for study in self._arriving()))
+
+    def _arriving(self) -> list[Any]:
         self.spool.take_whole(1e9)
-        return list(arrivals._studies.values())
+        return list(self.spool._arrivals._studies.values())
 
     def in_state(self, state: str) -> list[str]:
         return sorted(path.name for path in (self.spool.folder / state).iterdir())
 
 
 @contextmanager
-def a_node(folder: Path, toy: Path, *, forward: Peer | None = None) -> Iterator[Node]:
+def a_node(
+    folder: Path, toy: Path, *, forward: Peer | None = None, caller: str = "SCANNER"
+) -> Iterator[Node]:
     node = Node(folder / "spool", toy, forward=forward)
-    with receiving(node.spool, host=HERE, port=0, aet="NODE", callers=("SCANNER",)) as port:
+    with receiving(node.spool, host=HERE, port=0, aet="NODE", callers=(caller,)) as port:
         node.port = port
         yield node
 
