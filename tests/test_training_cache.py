@@ -15,6 +15,7 @@ pytest.importorskip("torch")
 
 from training_cases import TINY_LESION, TINY_LIVER
 
+from livertumor_cli.anatomy import CLASS_NAMES
 from livertumor_cli.errors import GeometryError, InputError, OutputError, Reason
 from livertumor_cli.training import cache as cache_module
 from livertumor_cli.training.cache import OUTSIDE_HU, TrainingCase, load_cases
@@ -125,6 +126,17 @@ def test_liver_task_reads_whole_scans_and_one_structure(folder: Folder):
     assert np.array_equal(np.unique(case.hu), [-100])
     assert set(np.unique(case.labels)) == {0, 1}
     assert not case.has_vessels
+
+
+def test_tasks_that_know_less_share_what_is_stored(folder: Folder):
+    """Vessels are liver for a task without vessels, and so are tumors for one without tumors."""
+    _, case = folder.load("train")
+    stored = {path.name: path.read_bytes() for path in folder.cache.iterdir()}
+    _, without_vessels = folder.load("train", replace(TINY_LESION, classes=CLASS_NAMES[:3]))
+    _, liver_alone = folder.load("train", replace(TINY_LESION, classes=CLASS_NAMES[:2]))
+    assert np.array_equal(without_vessels.labels, np.where(case.labels == 3, 1, case.labels))
+    assert np.array_equal(liver_alone.labels, case.labels > 0)
+    assert {path.name: path.read_bytes() for path in folder.cache.iterdir()} == stored
 
 
 def test_storage_order_makes_no_difference(folder: Folder):

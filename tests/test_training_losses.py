@@ -8,8 +8,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from livertumor_cli.networks.pyramid import LevelLogits
 from livertumor_cli.training.batch import Batch
-from livertumor_cli.training.losses import SMOOTH_VOXELS, entropy_and_dice, soft_dice
+from livertumor_cli.training.losses import (
+    SMOOTH_VOXELS,
+    at_level,
+    entropy_and_dice,
+    entropy_and_squared_dice,
+    output_loss,
+    soft_dice,
+    squared_dice,
+    weighted_entropy,
+)
 
 WEIGHTS = torch.tensor([1.0, 1.0, 2.0, 2.0])
 SHAPE = (2, 4, 12, 12)
@@ -136,3 +146,81 @@ def test_extreme_logits_stay_finite(labels):
     assert logits.grad is not None
     assert bool(torch.isfinite(loss))
     assert bool(torch.isfinite(logits.grad).all())
+
+
+# The other papers' losses
+
+
+def test_squared_dice_is_the_formula():
+    """DPC-Net, eq. 12, for one class: 2 * 1.5 / (1 + 1/4 + 1/16 + 2)."""
+    p = torch.tensor([1.0, 0.5, 0.0, 0.25])
+    reference = torch.tensor([True, True, False, False])
+    assert float(squared_dice(p, reference)) == pytest.approx(3 / (1.3125 + 2))
+
+
+def test_entropy_and_squared_dice_of_an_even_guess():
+    """Two of four voxels are liver, every class has a third: log 3 and a ratio of 12/22."""
+    labels = torch.tensor([[[0, 0], [1, 1]]])
+    batch = Batch(torch.zeros(1, 1, 2, 2), labels, torch.tensor([False]))
+    loss = entropy_and_squared_dice(torch.zeros(1, 3, 2, 2), batch, torch.ones(3))
+    ratio = (2 * 2 / 3) / (4 / 9 + 2)
+    assert float(loss) == pytest.approx(torch.log(torch.tensor(3.0)).item() + 1 - ratio)
+
+
+def test_nothing_but_background_is_left_to_the_entropy():
+    batch = Batch(torch.zeros(1, 1, 4, 4), torch.zeros(1, 4, 4).long(), torch.tensor([False]))
+    loss = entropy_and_squared_dice(torch.zeros(1, 3, 4, 4), batch, torch.ones(3))
+    assert float(loss) == pytest.approx(torch.log(torch.tensor(3.0)).item())
+
+
+def test_weighted_entropy_is_the_weighted_mean():
+    """A liver voxel called liver with 2/3, a tumor voxel called tumor with 1/5; weights 1 and 3."""
+    p = torch.tensor([[1 / 6, 2 / 3, 1 / 6], [0.4, 0.4, 0.2]])
+    logits = p.log().T[None, :, None]  # (1, 3, 1, 2)
+    batch = Batch(torch.zeros(1, 1, 1, 2), torch.tensor([[[1, 2]]]), torch.tensor([False]))
+    expected = -(torch.log(torch.tensor(2 / 3)) + 3 * torch.log(torch.tensor(0.2))) / 4
+    loss = weighted_entropy(logits, batch, torch.tensor([1.0, 1.0, 3.0]))
+    assert float(loss) == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("loss", [entropy_and_dice, entropy_and_squared_dice, weighted_entropy])
+@pytest.mark.parametrize("shape", [(2, 12, 12), SHAPE], ids=["2D", "3D"])
+def test_losses_without_vessels_know_right_from_wrong(loss, shape, labels):
+    labels = labels.clamp(max=2)[:, 1] if len(shape) == 3 else labels.clamp(max=2)
+    batch = Batch(torch.zeros(2, 1, *shape[1:]), labels, torch.tensor([False, True]))
+    right = loss(logits_of(labels, classes=3), batch, WEIGHTS[:3])
+    wrong = loss(logits_of(labels.flip(-1), classes=3), batch, WEIGHTS[:3])
+    assert float(right) < 1e-3
+    assert float(wrong) > 1
+
+
+# Deep supervision
+
+
+def test_levels_are_weighted_as_the_paper_says():
+    """Three levels: 1/3, 1/6, 1/12 (DPC-Net, eq. 13), and several outputs of a level each count."""
+    batch = Batch(torch.zeros(1, 1, 8, 8, 8), torch.zeros(1, 8, 8, 8).long(), torch.tensor([True]))
+    output = [LevelLogits(level, torch.zeros(1, 3, *[8 >> level] * 3)) for level in (0, 0, 1, 1, 2)]
+    seen: list[tuple[int, ...]] = []
+
+    def one(logits: torch.Tensor, batch: Batch, _weights: torch.Tensor) -> torch.Tensor:
+        assert logits.shape[2:] == batch.labels.shape[1:]
+        seen.append(tuple(batch.labels.shape[1:]))
+        return torch.tensor(1.0)
+
+    loss = output_loss(output, batch, loss=one, class_weights=torch.ones(3))
+    assert float(loss) == pytest.approx(2 / 3 + 2 / 6 + 1 / 12)
+    assert seen == [(8, 8, 8)] * 2 + [(4, 4, 4)] * 2 + [(2, 2, 2)]
+
+
+def test_plain_logits_have_the_plain_loss(labels):
+    batch, logits = batch_of(labels, True, True), logits_of(labels, certainty=2.0)
+    plain = entropy_and_dice(logits, batch, WEIGHTS)
+    assert output_loss(logits, batch, loss=entropy_and_dice, class_weights=WEIGHTS) == plain
+
+
+def test_labels_of_a_level_come_from_the_middle_of_their_blocks():
+    labels = torch.arange(8 * 8).view(1, 8, 8)
+    batch = Batch(torch.zeros(1, 1, 8, 8), labels, torch.tensor([True]))
+    assert torch.equal(at_level(batch, 2).labels[0], labels[0, [2, 6]][:, [2, 6]])
+    assert at_level(batch, 0) is batch

@@ -118,6 +118,25 @@ def test_a_case_without_liver_is_sampled_everywhere():
     assert not batch.labels.any()
 
 
+# Slices for 2D networks
+
+SLICES = replace(TINY_LESION, dimensions=2, patch=(1, 16, 16), tumor_share=1.0)
+
+
+def test_slices_have_no_axis_along_the_body():
+    batch = a_sampler(task=SLICES).batch(0, 3)
+    assert batch.image.shape == (3, 1, 16, 16)
+    assert batch.labels.shape == (3, 16, 16)
+
+
+def test_slices_show_a_tumor_from_its_first_to_its_last():
+    """The tumor fills slices 8 to 11; the middle alone would be 9.5."""
+    sampler = a_sampler(task=SLICES)
+    rng = np.random.default_rng(0)
+    heights = [sampler._choose(rng)[1][0] for _ in range(60)]
+    assert set(heights) == {8.0, 9.0, 10.0, 11.0}
+
+
 # Geometry
 
 
@@ -177,6 +196,29 @@ def test_outside_the_scan_is_zero():
         assert float(sample(torch.ones(4, 4, 4), torch.zeros(3), far, mode=mode)) == 0
 
 
+def test_sampling_reads_whole_numbers_and_only_the_part_it_needs():
+    rng = np.random.default_rng(4)
+    volume = torch.from_numpy(rng.integers(0, 900, (30, 40, 50), dtype=np.int16))
+    grid = sampling_grid(
+        rng, patch=(5, 8, 8), spacing_mm=(2.0, 1.5, 1.5), augmentation=Augmentation()
+    )
+    for center in ([12.3, 20.1, 33.7], [-1.0, 3.0, 49.0], [29.0, 41.0, 0.0]):
+        middle = torch.tensor(center)
+        for mode in ("bilinear", "nearest"):
+            # The same volume inside a larger one of zeros: what lies around must not matter.
+            padded = torch.nn.functional.pad(volume.float(), (30,) * 6)
+            expected = sample(padded, middle + 30, grid, mode=mode)
+            found = sample(volume, middle, grid, mode=mode)
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=0.1)
+
+
+def test_a_single_slice_does_not_go_on_for_ever():
+    volume = torch.ones(1, 4, 4)
+    grid = torch.tensor([[[[0.0, 0, 0], [1.0, 0, 0], [-2.0, 0, 0]]]])
+    found = sample(volume, torch.tensor([0.0, 1.0, 1.0]), grid, mode="bilinear")
+    assert found.flatten().tolist() == [1, 0, 0]
+
+
 def test_without_deformation_the_grid_is_the_patch_in_voxels():
     grid = sampling_grid(
         np.random.default_rng(0), patch=(4, 6, 8), spacing_mm=(3.0, 2.0, 1.0), augmentation=STILL
@@ -215,6 +257,22 @@ def test_no_patch_is_mirrored_or_turned_over():
         axes = torch.stack([grid[1, 0, 0], grid[0, 1, 0], grid[0, 0, 1]]) - grid[0, 0, 0]
         assert bool((axes.diagonal() > 0.5).all())
         assert float(torch.linalg.det(axes)) > 0.4
+
+
+def test_mirroring_turns_left_and_right_only_and_half_of_the_patches():
+    mirrored = 0
+    for seed in range(200):
+        grid = sampling_grid(
+            np.random.default_rng(seed),
+            patch=(4, 4, 4),
+            spacing_mm=(2.0, 1.5, 1.5),
+            augmentation=Augmentation(elastic_chance=0.0, mirror_chance=0.5),
+        )
+        axes = torch.stack([grid[1, 0, 0], grid[0, 1, 0], grid[0, 0, 1]]) - grid[0, 0, 0]
+        assert bool((axes.diagonal()[:2] > 0.5).all())
+        assert abs(float(axes[2, 2])) > 0.5
+        mirrored += float(axes[2, 2]) < 0
+    assert 70 < mirrored < 130
 
 
 def test_cut_slabs_lose_image_and_labels_together():

@@ -115,6 +115,16 @@ def test_weights_are_the_average_of_the_steps(tmp_path: Path):
         torch.testing.assert_close(stored[name], expected, msg=name)
 
 
+def test_best_weights_and_a_picture_follow_the_validations(tmp_path: Path):
+    told: list[Progress] = []
+    train(tmp_path, report=told.append)
+    scores = {p.step: sum(p.dice.values()) / 3 for p in told if p.dice}
+    metadata = read_metadata(tmp_path / "best.safetensors")
+    assert metadata["step"] == str(max(scores, key=lambda step: scores[step]))
+    assert float(metadata["score"]) == pytest.approx(max(scores.values()), abs=1e-4)
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.usefixtures("_float32")
 def test_the_seed_decides_the_run(tmp_path: Path):
     train(tmp_path / "one")

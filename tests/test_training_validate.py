@@ -59,3 +59,28 @@ def test_validation_leaves_out_what_has_no_reference():
 
 def test_validation_of_no_cases_is_empty():
     assert validate(Painter(), [], task=TINY_LESION, device="cpu") == {}
+
+
+def test_two_dimensional_networks_are_given_slices(tiles):
+    task = replace(TINY_LESION, dimensions=2, patch=(1, 16, 16))
+    case = a_case()
+    hu = np.random.default_rng(0).choice(np.array([-100, 50, 110], dtype=np.int16), (5, 20, 30))
+    case = replace(case, hu=hu, labels=np.zeros(hu.shape, np.uint8))
+    predicted = predict_tiles(Painter(), case, task=task, device="cpu")
+    assert np.array_equal(predicted, np.select([hu == 110, hu == 50], [1, 2], 0))
+    seen = next(tiles)
+    assert (set(seen), len(seen)) == ({(16, 16)}, 5 * 2 * 2)
+
+
+def test_what_lies_far_from_the_liver_is_not_looked_at(tiles):
+    """Liver in one corner: its tile alone is run, and all else is background."""
+    task = replace(TINY_LESION, surroundings_mm=4.0)
+    hu = np.full((8, 16, 64), 110, dtype=np.int16)
+    labels = np.zeros(hu.shape, np.uint8)
+    labels[2:6, 4:12, 2:8] = 1
+    predicted = predict_tiles(
+        Painter(), replace(a_case(), hu=hu, labels=labels), task=task, device="cpu"
+    )
+    assert predicted[labels > 0].all()
+    assert not predicted[:, :, 16:].any()
+    assert len(next(tiles)) == 1
