@@ -17,6 +17,8 @@ EXIT_INTERRUPTED = 130
 
 COMMANDS: dict[str, str] = {
     "segment": "Segment liver, tumors and vessels in one scan.",
+    "batch": "Segment every scan in a folder, and go on where it stopped.",
+    "watch": "Segment the scans that come into a folder.",
     "demo": "Make a phantom scan, segment it and compare with the truth.",
     "inspect": "Show what the program reads from a scan, or why it refuses it.",
     "series": "List the series of a DICOM study, and say which one is segmented.",
