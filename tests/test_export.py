@@ -266,6 +266,14 @@ def test_a_patch_that_the_network_cannot_halve_is_refused(tmp_path: Path):
         export_stage(a_checkpoint(tmp_path, TINY_UCA), tmp_path / "new", patch=(8, 15, 16))
 
 
+def test_slices_are_one_voxel_thick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    task = replace(TINY_UCA, dimensions=2, inference_patch=(1, 16, 16))
+    monkeypatch.setitem(TASKS, "tiny/lesion", task)
+    checkpoint = a_checkpoint(tmp_path, TINY_UCA)
+    with pytest.raises(ConfigError, match="must be 1"):
+        export_stage(checkpoint, tmp_path / "new", patch=(8, 16, 16))
+
+
 def test_checkpoints_of_no_known_task_are_refused(tmp_path: Path):
     path = tmp_path / "model.safetensors"
     with pytest.raises(ModelNotFoundError):
