@@ -283,5 +283,5 @@ def test_extras_are_those_of_the_package():
     project = Path(__file__).parent.parent / "pyproject.toml"
     optional = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
     for extra, packages in extras.EXTRAS.items():
-        names = {text.split("=")[0].split(">")[0] for text in optional[extra]}
+        names = {text.split("=")[0].split(">")[0].replace("-", "_") for text in optional[extra]}
         assert set(packages) == names

@@ -34,7 +34,7 @@ def test_rounding_is_no_difference():
 def test_proof_looks_at_the_liver():
     task = replace(TINY_LESION, patch=(16, 48, 48))
     stage = replace(stage_of(task, file=Path(__file__), patch=(16, 48, 48)))
-    drawn, noise = proof_images(stage, task=task)
+    drawn, noise = proof_images(stage, spacing_mm=task.spacing_mm)
     assert drawn.shape == noise.shape == (16, 48, 48)
     assert drawn.dtype == noise.dtype == np.float32
     # HU of liver, vessels and tumors, as shares of the window.
@@ -45,4 +45,4 @@ def test_proof_looks_at_the_liver():
 def test_proof_of_a_patch_larger_than_the_phantom_is_padded():
     task = replace(TINY_LESION, spacing_mm=(8.0, 8.0, 8.0))
     stage = stage_of(task, file=Path(__file__), patch=(64, 16, 64))
-    assert proof_images(stage, task=task)[0].shape == (64, 16, 64)
+    assert proof_images(stage, spacing_mm=task.spacing_mm)[0].shape == (64, 16, 64)

@@ -70,6 +70,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "torch": ("networks/", "training/", "export/"),
     "safetensors": ("training/", "export/"),
     "onnx": ("export/",),
+    "monai": ("export/monai_bundle.py",),
+    "dynamic_network_architectures": ("export/nnunet.py",),
     "onnxruntime": ("engine/onnxruntime_engine.py", "engine/cuda.py"),
     "openvino": ("engine/openvino_engine.py",),
     "SimpleITK": ("io/", "inference/resample.py", "inference/native.py", "measure/"),

@@ -25,18 +25,42 @@ from livertumor_cli.cli.options import FOLDER
     metavar="Z Y X",
     help="Input size in voxels; Z is 1 for a 2D network (default: the one that fits the task).",
 )
-def export(checkpoint: Path, output: Path, patch: tuple[int, int, int] | None) -> None:
-    """Export CHECKPOINT, a .safetensors file of `livertumor train`, and prove it against torch.
+@click.option(
+    "--stage",
+    type=click.Choice(["liver", "lesion"]),
+    default=None,
+    help="What a network of another program becomes (default: lesion).",
+)
+@click.option(
+    "--axes",
+    default=None,
+    metavar="CODE",
+    help="Where x, y, z of its training images point, such as RAS (default: LPS).",
+)
+def export(
+    checkpoint: Path,
+    output: Path,
+    patch: tuple[int, int, int] | None,
+    stage: str | None,
+    axes: str | None,
+) -> None:
+    """Export CHECKPOINT as ONNX into a recipe, and prove it against torch.
+
+    CHECKPOINT is a .safetensors file of `livertumor train`, a model folder of nnU-Net v2 or a MONAI
+    bundle. Nothing in it is executed. A recipe begins with its lesion stage; then a liver stage may
+    join it.
 
     Example: livertumor export runs/lesion/best.safetensors -o weights/uca-net
     """
     from livertumor_cli.cli.extras import require_extra
 
     require_extra("export")
-    from livertumor_cli.export.stage_export import export_stage
+    from livertumor_cli.export.any_checkpoint import export_any
+    from livertumor_cli.recipes.recipe import StageRole
 
-    stage = export_stage(checkpoint, output, patch=patch)
+    role = StageRole(stage) if stage else None
+    exported = export_any(checkpoint, output, patch=patch, role=role, axes=axes)
     click.echo(
-        f"{stage.file}: largest logit difference {stage.agreement.logit_difference:.1e}, "
-        f"class changed in {stage.agreement.changed_share:.1e} of the voxels"
+        f"{exported.file}: largest logit difference {exported.agreement.logit_difference:.1e}, "
+        f"class changed in {exported.agreement.changed_share:.1e} of the voxels"
     )

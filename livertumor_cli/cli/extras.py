@@ -8,7 +8,10 @@ from livertumor_cli.errors import BackendError
 
 EXTRAS = {
     "train": ("torch", "safetensors"),
-    "export": ("torch", "safetensors", "onnx", "onnxscript"),
+    "export": (
+        *("torch", "safetensors", "onnx", "onnxscript"),
+        *("dynamic_network_architectures", "monai"),
+    ),
     "node": ("pynetdicom",),
 }
 """Packages of each extra, as `pyproject.toml` has them."""

@@ -17,6 +17,7 @@ from livertumor_cli.export.onnx_export import (
     write_onnx,
 )
 from livertumor_cli.export.to_recipe import put_stage, require_place, role_of, stage_of
+from livertumor_cli.geometry import Spacing
 from livertumor_cli.inference.intensity import prepare_intensity
 from livertumor_cli.inference.resample import patient_grid, resample_to
 from livertumor_cli.io.atomic import make_folder, output_error
@@ -67,12 +68,13 @@ def export_stage(
     _require_fitting(sizes, task)
     network = task.build()
     metadata = load_weights(checkpoint, network)
-    with _workplace(folder) as inside:
+    with workplace(folder) as inside:
         file = Path(inside) / f"{role_of(task)}.onnx"
         axes = sizes[-task.dimensions :]
         write_onnx(network, file, patch=axes, metadata={"livertumor": task.name, **metadata})
         stage = stage_of(task, file=file, patch=sizes)
-        agreement = compare_with_torch(network, file, proof_images(stage, task=task))
+        images = proof_images(stage, spacing_mm=task.spacing_mm)
+        agreement = compare_with_torch(network, file, images)
         require_agreement(agreement, file)
         # Only now: a recipe must never name a file that has not proven itself.
         file = file.replace(folder / file.name)
@@ -95,7 +97,7 @@ def _require_fitting(sizes: tuple[int, int, int], task: Task) -> None:
         raise ConfigError(f"{task.network} sees slices: the first size of --patch must be 1.")
 
 
-def _workplace(folder: Path) -> TemporaryDirectory[str]:
+def workplace(folder: Path) -> TemporaryDirectory[str]:
     """A hidden folder inside the recipe's: a rename works within one disk only."""
     make_folder(folder)
     try:
@@ -104,15 +106,15 @@ def _workplace(folder: Path) -> TemporaryDirectory[str]:
         raise output_error(error, path=folder) from error
 
 
-def proof_images(stage: Stage, *, task: Task) -> list[FloatArray]:
+def proof_images(stage: Stage, *, spacing_mm: Spacing) -> list[FloatArray]:
     """The middle of a phantom, prepared as for inference, and noise; each as the network sees it.
 
     Args:
         stage: Patch and intensities.
-        task: The grid.
+        spacing_mm: Its grid.
     """
     volume = make_phantom(PROOF_PHANTOM).volume
-    grid = patient_grid(volume.geometry, task.spacing_mm)
+    grid = patient_grid(volume.geometry, spacing_mm)
     hu = resample_to(volume.hu, volume.geometry, target=grid, outside_hu=AIR_HU)
     prepared = prepare_intensity(hu, stage)
     drawn = np.zeros(stage.patch, dtype=np.float32)

@@ -162,7 +162,7 @@ def score_matches(
         detection: How they were matched.
         geometry: Grid of both.
     """
-    boxes = ndimage.find_objects(predicted), ndimage.find_objects(reference)
+    boxes = _boxes(predicted), _boxes(reference)
     scored = []
     for match in detection.matches:
         sides = match.predictions, match.references
@@ -214,11 +214,16 @@ def classes_by_size(
 def _sizes(lesions: InstanceArray, geometry: Geometry) -> list[tuple[float, float]]:
     """Volume in ml and longest axial diameter in mm of each lesion, in order of their numbers."""
     sizes = []
-    for number, box in enumerate(ndimage.find_objects(lesions), start=1):
+    for number, box in enumerate(_boxes(lesions), start=1):
         mask, grid = lesions[box] == number, geometry.cropped(box)
         diameter_mm = axial_diameters(mask, geometry=grid).longest.length_mm
         sizes.append((volume_ml(mask, geometry=grid), diameter_mm))
     return sizes
+
+
+def _boxes(lesions: InstanceArray) -> list[Box]:
+    """The box of each lesion, in order of their numbers."""
+    return [(z, y, x) for z, y, x in ndimage.find_objects(lesions)]
 
 
 def _common_box(boxes: Sequence[Box]) -> Box:

@@ -37,6 +37,7 @@ __all__ = [
     "StageRole",
     "Weighting",
     "load_recipe",
+    "parse_recipe",
     "to_toml",
 ]
 
@@ -126,13 +127,31 @@ def load_recipe(folder: Path) -> Recipe:
     """
     path = folder / RECIPE_FILE
     try:
-        values = tomllib.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
     except OSError as error:
         raise ModelNotFoundError(
             f"{path} cannot be read: {error.strerror}.",
             hint=f"A recipe is a folder with {RECIPE_FILE} and its ONNX files.",
         ) from error
-    except ValueError as error:  # not UTF-8, or not TOML
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}.") from error
+    return parse_recipe(text, folder=folder)
+
+
+def parse_recipe(text: str, *, folder: Path) -> Recipe:
+    """A recipe from the text of its `recipe.toml`.
+
+    Args:
+        text: The file's content.
+        folder: Folder that the recipe is for.
+
+    Raises:
+        ConfigError: If the text is no TOML, a key is unknown or missing, or a value cannot be.
+    """
+    path = folder / RECIPE_FILE
+    try:
+        values = tomllib.loads(text)
+    except ValueError as error:
         raise ConfigError(f"{path} is not a TOML file: {error}.") from error
     return _read_recipe(values, folder=folder, where=str(path))
 
