@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,9 @@ from livertumor_cli.cli.options import (
     result_options,
     scan_options,
 )
+
+if TYPE_CHECKING:
+    from livertumor_cli.pipeline import SegmentOptions
 
 _SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 
@@ -29,7 +33,7 @@ _SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", "
     default="none",
     show_default=True,
     metavar="LIST",
-    help="DICOM objects to write: seg, sr, rtstruct, or auto for seg,sr.",
+    help="DICOM objects to write: seg, sr, rtstruct, or auto for seg,sr of a DICOM scan.",
 )
 @click.option(
     "--seg-type",
@@ -46,11 +50,7 @@ def measure(
     pdf: bool,
     as_json: bool,
     quiet: bool,
-    series: str,
-    resample_irregular: bool,
-    keep_identity: bool,
-    dicom: tuple[str, ...] | None,
-    seg_type: str,
+    **options: Any,
 ) -> None:
     """Measure liver, tumors and vessels that MASK marks in SCAN, and write the report of 'segment'.
 
@@ -64,26 +64,24 @@ def measure(
     from livertumor_cli.case_files import RESULT_FILES, write_case
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.cli.segment import show_result
-    from livertumor_cli.io.dicom_results import USUAL, DicomObject
     from livertumor_cli.io.output_folder import require_writable
     from livertumor_cli.remeasure import measure_files
 
     target = output or default_output(mask)
     require_writable(target, files=RESULT_FILES, overwrite=overwrite)
     with show_progress(quiet=quiet or as_json) as progress:
-        result = measure_files(
-            scan,
-            mask,
-            series=series,
-            resample_irregular=resample_irregular,
-            dicom=USUAL if dicom is None else tuple(DicomObject(name) for name in dicom),
-            seg_type=seg_type,
-            keep_identity=keep_identity,
-            progress=progress,
-        )
+        result = measure_files(scan, mask, options=_options(**options), progress=progress)
         progress("write", 0, 0)
         report = write_case(result, target, overwrite=overwrite, pdf=pdf)
     show_result(report, target=target, as_json=as_json, quiet=quiet)
+
+
+def _options(*, dicom: tuple[str, ...] | None, **options: Any) -> SegmentOptions:
+    from livertumor_cli.io.dicom_results import DicomObject
+    from livertumor_cli.pipeline import SegmentOptions
+
+    objects = None if dicom is None else tuple(DicomObject(name) for name in dicom)
+    return SegmentOptions(dicom=objects, **options)
 
 
 def default_output(mask: Path) -> Path:

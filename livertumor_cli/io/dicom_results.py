@@ -30,7 +30,7 @@ DICOM_FILES = {
     DicomObject.RTSTRUCT: "structures.dcm",
 }
 
-USUAL = (DicomObject.SEG, DicomObject.SR)
+_USUAL = (DicomObject.SEG, DicomObject.SR)
 """Written for a DICOM scan unless told otherwise: what an archive shows beside the images."""
 
 
@@ -71,7 +71,7 @@ def plan_dicom(
         ConfigError: If what was asked for cannot be made of this scan.
         InputError: If what was asked for needs files that cannot be read any more.
     """
-    wanted = set(USUAL if objects is None else objects)
+    wanted = set(_USUAL if objects is None else objects)
     if not wanted or (objects is None and not is_dicom(volume.source)):
         return DicomPlan()
     if DicomObject.SR in wanted:
