@@ -46,3 +46,11 @@ def test_proof_of_a_patch_larger_than_the_phantom_is_padded():
     task = replace(TINY_LESION, spacing_mm=(8.0, 8.0, 8.0))
     stage = stage_of(task, file=Path(__file__), patch=(64, 16, 64))
     assert proof_images(stage, spacing_mm=task.spacing_mm)[0].shape == (64, 16, 64)
+
+
+def test_proof_of_a_2d_network_is_a_slice_through_the_liver():
+    task = replace(TINY_LESION, dimensions=2, inference_patch=(1, 48, 64))
+    stage = stage_of(task, file=Path(__file__), patch=task.inference_patch)
+    drawn, noise = proof_images(stage, spacing_mm=task.spacing_mm)
+    assert drawn.shape == noise.shape == (48, 64)
+    assert float(((drawn > 0.45) & (drawn < 0.9)).mean()) > 0.3

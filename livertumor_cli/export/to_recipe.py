@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from livertumor_cli.errors import ConfigError
+from livertumor_cli.export.papers import PAPERS, Paper
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.recipes.recipe import (
     RECIPE_FILE,
@@ -98,12 +99,13 @@ def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
         recipe = _with_stage(load_recipe(folder), stage)
     else:
         name = task.name.partition("/")[0]
+        paper = PAPERS.get(name, Paper(title=name, citation=NOT_STATED))
         recipe = Recipe(
             folder=folder,
             name=name,
-            title=name,
+            title=paper.title,
             version="0.1.0",
-            citation=NOT_STATED,
+            citation=paper.citation,
             training_data=NOT_STATED,
             license=NOT_STATED,
             liver_box_margin_mm=LIVER_BOX_MARGIN_MM,
