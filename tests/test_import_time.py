@@ -13,7 +13,10 @@ from toy_recipe import Patient, centered_grid, write_toy_recipe
 from livertumor_cli.cli.app import COMMANDS
 from livertumor_cli.io.formats import write_volume
 
-HEAVY = {"numpy", "scipy", "torch", "onnxruntime", "openvino", "SimpleITK", "nibabel", "pydicom"}
+HEAVY = {
+    *("numpy", "scipy", "torch", "onnxruntime", "openvino", "SimpleITK", "nibabel", "pydicom"),
+    "pynetdicom",
+}
 
 IMPORTED = """
 import sys, json

@@ -132,6 +132,17 @@ def test_libraries_stay_in_their_place(name: str) -> None:
         assert name.startswith(ONLY_IN[library]), f"{name} imports {library}"
 
 
+def test_only_send_and_listen_reach_the_network() -> None:
+    """What segments, measures and reports cannot open a connection: it does not know how."""
+    allowed = ("io/dicom_net_", "node/", "cli/send.py", "cli/listen.py")
+    doors = {"socket", "ssl", "http", "urllib", "asyncio", "socketserver", "pynetdicom", "requests"}
+    for name, path in FILES.items():
+        for module in imports(path):
+            is_door = module.split(".")[0] in doors
+            if is_door or module.startswith("livertumor_cli.io.dicom_net_"):
+                assert name.startswith(allowed), f"{name} imports {module}"
+
+
 @pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("cli/")])
 def test_only_the_command_line_prints(name: str) -> None:
     for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):

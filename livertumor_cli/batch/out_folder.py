@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -84,7 +84,7 @@ def remove_partial(out: Path) -> None:
 def _note_holder(out: Path) -> None:
     """Say who has the folder, for the sentence that another batch prints."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    who = {"process": os.getpid(), "host": socket.gethostname(), "since": at}
+    who = {"process": os.getpid(), "host": platform.node(), "since": at}
     try:
         (out / _HOLDER).write_text(json.dumps(who), encoding="utf-8")
     except OSError as error:
