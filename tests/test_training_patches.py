@@ -137,6 +137,21 @@ def test_slices_show_a_tumor_from_its_first_to_its_last():
     assert set(heights) == {8.0, 9.0, 10.0, 11.0}
 
 
+def test_slices_are_cropped_about_their_liver_but_show_the_tumor():
+    """The liver of 20 x 23 pixels lies in rows 6 to 25, the tumor in its upper left."""
+    crops = {}
+    for share, size in ((0.0, 40), (1.0, 40), (1.0, 10)):
+        task = replace(SLICES, tumor_share=share, patch=(1, size, size))
+        sampler = a_sampler(task=task)
+        rng = np.random.default_rng(0)
+        crops[share, size] = np.array([sampler._choose(rng)[1] for _ in range(50)])
+    for centers in (crops[0.0, 40], crops[1.0, 40]):
+        assert np.abs(centers[:, 1:] - [15.5, 16]).max() <= 4.0
+        assert np.ptp(centers[:, 1]) > 4
+    assert set(crops[0.0, 40][:, 0]) > {4.0, 15.0}
+    assert np.abs(crops[1.0, 10][:, 1:] - [14.5, 12.5]).max() <= 4.0
+
+
 # Geometry
 
 

@@ -31,6 +31,11 @@ TABLE_CHANCE = 0.3
 MASS_CHANCE = 0.5
 SLAB_CHANCE = 0.25
 
+CROP_SHIFT = 0.1
+LESION_REACH = 0.4
+"""How far a crop lies beside its slice's liver, and a lesion from the crop's middle, as shares of
+the crop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lesion:
@@ -132,21 +137,39 @@ class PatchSampler:
         elif self.with_tumor and rng.random() < self.task.tumor_share:
             index = int(rng.choice(self.with_tumor))
             lesion = self.lesions[index][rng.integers(len(self.lesions[index]))]
-            return index, self._near_lesion(rng, lesion)
+            if self.task.dimensions == 2:
+                # The middle slice alone would never show how tumors begin and end.
+                z = int(rng.integers(lesion.slices[0], lesion.slices[1], endpoint=True))
+                return index, self._crop_center(rng, index, z=z, lesion=lesion)
+            jitter = rng.uniform(-0.3, 0.3, 3) * np.array(self.task.patch)
+            return index, (lesion.center + jitter).tolist()
         else:
             pool = self.real
         index = int(rng.choice(pool))
         low, high = self.boxes[index]
-        return index, rng.uniform(low, high).tolist()
-
-    def _near_lesion(self, rng: np.random.Generator, lesion: Lesion) -> list[float]:
-        """Voxel index of a center from which the patch sees the lesion, off its middle."""
-        jitter = rng.uniform(-0.3, 0.3, 3) * np.array(self.task.patch)
-        z, y, x = (lesion.center + jitter).tolist()
+        center = rng.uniform(low, high).tolist()
         if self.task.dimensions == 2:
-            # The middle slice alone would never show how tumors begin and end.
-            z = float(rng.integers(lesion.slices[0], lesion.slices[1], endpoint=True))
-        return [z, y, x]
+            return index, self._crop_center(rng, index, z=int(center[0]), lesion=None)
+        return index, center
+
+    def _crop_center(
+        self, rng: np.random.Generator, index: int, *, z: int, lesion: Lesion | None
+    ) -> list[float]:
+        """Where a slice is cropped: about its liver as in inference, but so that a lesion is seen.
+
+        Gong et al. shift their crops at random too (section 3).
+        """
+        sizes = np.array(self.task.patch[1:])
+        found = np.argwhere(self.cases[index].labels[z] > 0)
+        if len(found):
+            middle = 0.5 * (found.min(axis=0) + found.max(axis=0))
+        else:
+            middle = 0.5 * np.array(self.cases[index].labels.shape[1:])
+        center = middle + rng.uniform(-CROP_SHIFT, CROP_SHIFT, 2) * sizes
+        if lesion is not None:
+            reach = LESION_REACH * sizes
+            center = np.clip(center, lesion.center[1:] - reach, lesion.center[1:] + reach)
+        return [float(z), *center.tolist()]
 
 
 def _lesions(case: TrainingCase) -> list[Lesion]:
