@@ -143,7 +143,10 @@ def test_a_cut_association_is_no_study_until_the_rest_has_come(
     with a_node(tmp_path, toy) as node:
         assert node.push(study[:half], cut=True) == [0] * half
         assert node.worker.step() is None
+        assert node.worker.step() is None
         assert node.spool.waiting() == [study_uid(study)]
+        [told] = node.told  # once
+        assert "it waits until it is sent again" in told
         node.push(study[half:])
         results = node.worker.step()
     report = json.loads((results / "report.json").read_text("utf-8"))

@@ -74,6 +74,14 @@ class Arrivals:
             if not study.shares and study.released > study.cut
         }
 
+    def cut_off(self) -> set[str]:
+        """The studies of which nothing is on its way and something was lost, as last settled."""
+        return {
+            name
+            for name, study in self._studies.items()
+            if not study.shares and study.cut > study.released
+        }
+
     def quiet_s(self, study: str) -> float:
         """Seconds since something of a study came, or an association of it ended.
 

@@ -134,6 +134,11 @@ class Spool:
                 and not (self.folder / JOBS / folder.name).exists()
             ]
 
+    def cut_off(self) -> set[str]:
+        """Studies whose last transfer was cut while this program ran."""
+        with self._lock:
+            return self._arrivals.cut_off()
+
     def waiting(self) -> list[str]:
         """Studies whose last transfer was cut, or is still going on."""
         folders = _folders(self.folder / INCOMING)

@@ -76,6 +76,7 @@ class Worker:
         self._tell = tell
         self._progress = progress
         self._retries: dict[str, tuple[float, float]] = {}
+        self._cut_off: set[str] = set()
 
     def step(self) -> Path | None:
         """Take what is whole, then work on the oldest job that is due.
@@ -88,8 +89,15 @@ class Worker:
                 self._take(study)
             except OutputError as error:
                 self._tell(f"{study}: {error.message}")
+        self._tell_of_cuts()
         due = [job for job in self._spool.jobs() if self._is_due(job)]
         return self._work(due[0]) if due else None
+
+    def _tell_of_cuts(self) -> None:
+        cut_off = self._spool.cut_off()
+        for study in sorted(cut_off - self._cut_off):
+            self._tell(f"{study} was cut off or not stored whole; it waits until it is sent again.")
+        self._cut_off = cut_off
 
     def _take(self, study: str) -> None:
         came, known = self._spool.incoming(study), self._spool.segmented(study)
