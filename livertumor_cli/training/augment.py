@@ -40,6 +40,7 @@ class Augmentation:
     blur_chance: float = 0.2
     thick_slice_chance: float = 0.15
     mirror_chance: float = 0.0
+    painted_tumor_chance: float = 0.0
 
 
 def sampling_grid(

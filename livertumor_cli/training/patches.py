@@ -23,6 +23,7 @@ from livertumor_cli.training.augment import (
 )
 from livertumor_cli.training.batch import Batch, network_axes
 from livertumor_cli.training.cache import OUTSIDE_HU, TrainingCase
+from livertumor_cli.training.painted_tumors import paint_tumors
 from livertumor_cli.training.surroundings import FARTHEST_MM, distance_to_liver, random_region
 from livertumor_cli.training.tasks import Task
 
@@ -100,6 +101,8 @@ class PatchSampler:
         labels = sample(self.references[index], middle, grid, mode="nearest").long()
         if task.wide and rng.random() < MASS_CHANCE:
             hu = add_mass(rng, hu, labels, spacing_mm=task.spacing_mm)
+        if rng.random() < task.augmentation.painted_tumor_chance:
+            hu, labels = paint_tumors(rng, hu, labels, spacing_mm=task.spacing_mm)
         hu = change_intensity(rng, hu, augmentation=task.augmentation)
         if task.wide and rng.random() < TABLE_CHANCE:
             hu = add_table(rng, hu)
