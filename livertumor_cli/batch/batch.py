@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,14 @@ class Batch:
         settings: How every case is segmented and written.
         journal: What happened so far.
         meaning: The settings as plain values.
+        networks: Opened once, with the first case that needs them unless they are given.
     """
 
     out: Path
     settings: BatchSettings
     journal: Journal
     meaning: dict[str, Any]
-    _networks: Networks | None = field(default=None)
+    networks: Networks | None = None
 
     @property
     def settings_id(self) -> str:
@@ -72,14 +73,14 @@ class Batch:
         self._note_crashes(plan)
         if not plan.to_run:
             return
-        if self._networks is None:
-            self._networks = open_networks(self.settings.segment)
+        if self.networks is None:
+            self.networks = open_networks(self.settings.segment)
         context = RunContext(
             out=self.out,
             settings=self.settings,
             settings_id=self.settings_id,
             journal=self.journal,
-            networks=self._networks,
+            networks=self.networks,
             observe=observe,
             should_stop=should_stop,
         )
