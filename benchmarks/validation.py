@@ -3,9 +3,9 @@
     python benchmarks/validation.py --data ../shared/ct
     python benchmarks/validation.py --data ../shared/ct --scales 0.5,1.0,1.5 --precision f32
 
-Prints one row per case of the validation split (`cases.json`) and the means: Dice of liver (with
-tumors and vessels), tumor and vessels (of vessels also over the voxels within the labels' reach),
-found share of every reference tumor over 20 mm, and seconds.
+Prints one row per case of a split of `cases.json` and the means, scored as `livertumor evaluate`
+does: Dice of liver (with tumors and vessels), tumor and vessels, found share of every reference
+tumor over 20 mm, and seconds. `recipes_table.py` compares recipes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import json
 import time
 from pathlib import Path
 
-import numpy as np
-
-from livertumor_cli.anatomy import Label
 from livertumor_cli.engine.engine import Device, EngineKind
-from livertumor_cli.io.label_maps import read_label_map
-from livertumor_cli.measure.agreement import overlap
-from livertumor_cli.measure.components import number_lesions
-from livertumor_cli.measure.diameters import axial_diameters
-from livertumor_cli.pipeline import SegmentOptions, open_networks, segment_case
+from livertumor_cli.evaluation import compare_label_maps
+from livertumor_cli.io.label_folders import label_files_of, read_labels
+from livertumor_cli.measure.cohort import summarize
+from livertumor_cli.measure.comparison import CaseAgreement
+from livertumor_cli.pipeline import Networks, SegmentOptions, open_networks, segment_case
+from livertumor_cli.volume import LabelMap
+
+LARGE_MM = 20.0
 
 
 def main() -> None:
@@ -35,8 +35,6 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--scales", default=None)
     options = parser.parse_args()
-    cases = json.loads((options.data / "cases.json").read_text(encoding="utf-8"))
-    names = [entry["case"] for entry in cases if entry["split"] == options.split]
     scales = tuple(float(s) for s in options.scales.split(",")) if options.scales else None
     settings = SegmentOptions(
         recipe=options.recipe,
@@ -46,62 +44,62 @@ def main() -> None:
         scales=scales,
     )
     networks = open_networks(settings)
-    rows = [score_case(options.data / name, settings=settings, networks=networks) for name in names]
-    print_means(rows)
+    folders = [options.data / name for name in case_names(options.data, split=options.split)]
+    print_means([score_case(folder, settings=settings, networks=networks) for folder in folders])
 
 
-def score_case(folder: Path, *, settings: SegmentOptions, networks) -> dict[str, float]:
+def case_names(data: Path, *, split: str) -> list[str]:
+    """Cases of a split, as `cases.json` lists them."""
+    cases = json.loads((data / "cases.json").read_text(encoding="utf-8"))
+    return [entry["case"] for entry in cases if entry["split"] == split]
+
+
+def reference_labels(folder: Path) -> LabelMap:
+    """Labels of a case, vessels where they are labeled."""
+    files = label_files_of(folder)
+    if files is None:
+        raise SystemExit(f"{folder} has no labels.nii.gz")
+    return read_labels(files)
+
+
+def score_case(folder: Path, *, settings: SegmentOptions, networks: Networks) -> CaseAgreement:
     """Segment one case and print its row."""
     started = time.perf_counter()
     result = segment_case(
         folder / "ct.nii.gz", options=settings, progress=lambda *_: None, networks=networks
     )
     seconds = time.perf_counter() - started
-    found = result.mask.labels
-    reference = read_label_map(folder / "labels.nii.gz")
-    row = {
-        "liver": overlap(found > 0, reference.labels > 0).dice,
-        "tumor": overlap(found == Label.TUMOR, reference.labels == Label.TUMOR).dice,
-        "vessel": float("nan"),
-        "seconds": seconds,
-    }
-    vessel_file = folder / "vessels.nii.gz"
-    if vessel_file.is_file():
-        vessels = (read_label_map(vessel_file).labels > 0) & (reference.labels == Label.LIVER)
-        row["vessel"] = overlap(found == Label.VESSEL, vessels).dice
-    if not (reference.labels == Label.TUMOR).any():
-        row["tumor"] = float("nan")
-    large = large_tumors(reference, found)
+    agreement = compare_label_maps(result.mask, reference_labels(folder))
+    dice = {part.name: part.overlap.dice for part in agreement.structures}
+    large = [
+        f"{lesion.longest_axial_diameter_mm:.0f} mm {100 * lesion.found_fraction:.0f} %"
+        for lesion in agreement.lesions
+        if lesion.longest_axial_diameter_mm > LARGE_MM
+    ]
     print(
-        f"{folder.name}: liver {row['liver']:.4f}, tumor {row['tumor']:.4f}, "
-        f"vessel {row['vessel']:.4f}, {len(result.findings.lesions)} lesions, {seconds:.1f} s; "
-        f"found of tumors over 20 mm: {', '.join(large) or 'none there'}",
+        f"{folder.name}: {', '.join(f'{name} {value:.4f}' for name, value in dice.items())}, "
+        f"{len(agreement.predicted_lesions)} lesions, {seconds:.1f} s; "
+        f"found of tumors over {LARGE_MM:.0f} mm: {', '.join(large) or 'none there'}",
         flush=True,
     )
-    return row
+    return agreement
 
 
-def large_tumors(reference, found) -> list[str]:
-    """'35 mm 92 %' for every reference tumor whose longest axial diameter is over 20 mm."""
-    numbered = number_lesions(reference.labels == Label.TUMOR)
-    texts = []
-    for number in range(1, int(numbered.max()) + 1):
-        mask = numbered == number
-        diameter_mm = axial_diameters(mask, geometry=reference.geometry).longest.length_mm
-        if diameter_mm > 20:
-            share = float((found[mask] == Label.TUMOR).mean())
-            texts.append(f"{diameter_mm:.0f} mm {100 * share:.0f} %")
-    return texts
-
-
-def print_means(rows: list[dict[str, float]]) -> None:
-    for name in ("liver", "tumor", "vessel"):
-        values = np.array([row[name] for row in rows])
-        known = values[~np.isnan(values)]
-        print(
-            f"mean {name} Dice {known.mean():.4f} over {known.size} cases, least {known.min():.4f}"
+def print_means(cases: list[CaseAgreement]) -> None:
+    cohort = summarize(cases)
+    for part in cohort.structures:
+        least = min(
+            one.overlap.dice for case in cases for one in case.structures if one.name == part.name
         )
-    print(f"mean {np.mean([row['seconds'] for row in rows]):.1f} s per case")
+        print(
+            f"mean {part.name} Dice {part.means['dice'].value:.4f} over {part.cases} cases, "
+            f"least {least:.4f}, of all voxels {part.dice_global:.4f}"
+        )
+    for size in cohort.lesions_by_size:
+        print(
+            f"lesions from {size.from_mm:g} to below {size.below_mm:g} mm: "
+            f"{size.found} of {size.count} found, {size.right} of {size.predicted} right"
+        )
 
 
 if __name__ == "__main__":
