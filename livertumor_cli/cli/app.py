@@ -25,7 +25,7 @@ COMMANDS: dict[str, str] = {
     "convert": "Write what is read from a scan as NIfTI.",
     "measure": "Measure a mask that was corrected by hand, with the same report.",
     "send": "Send DICOM results to a PACS (needs the extra 'node').",
-    "listen": "Receive studies, segment them, send results on (needs the extra 'node').",
+    "listen": "Receive, segment and send studies on (needs the extra 'node').",
     "compare": "Compare two results of one patient: growth, new lesions.",
     "models": "List, show and verify the installed recipes and weights.",
     "doctor": "Check the installation: engines, devices, weights.",
