@@ -99,8 +99,7 @@ def test_derivations_and_methods_have_their_codes(tmp_path: Path) -> None:
         for density in items(volume, meaning="Attenuation Coefficient")
     ]
     assert derivations == [
-        (value, "SCT")
-        for value in ("373098007", "386136009", "255605001", "56851009", "373099004")
+        (value, "SCT") for value in ("373098007", "386136009", "255605001", "56851009", "373099004")
     ]
     methods = [
         code(items(distance, meaning="Measurement Method")[0].ConceptCodeSequence[0])
