@@ -18,6 +18,7 @@ from livertumor_cli.arrays import FloatArray
 from livertumor_cli.engine.engine import Device, EngineKind, EngineRequest
 from livertumor_cli.engine.open_engine import open_engine
 from livertumor_cli.errors import ModelContractError
+from livertumor_cli.export.instance_norm import with_exact_norms
 from livertumor_cli.io.atomic import make_folder, write_bytes
 
 OPSET = 20
@@ -54,7 +55,8 @@ def write_onnx(
         ModelContractError: If the exporter makes no model.
         OutputError: If the file cannot be written.
     """
-    model = _exported_quietly(network.eval().float(), torch.zeros(1, 1, *patch))
+    network = with_exact_norms(network).eval().float()
+    model = _exported_quietly(network, torch.zeros(1, 1, *patch))
     strip_builder(model)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
