@@ -40,3 +40,9 @@ STRUCTURES: dict[Label, Structure] = {
 
 CLASS_NAMES: tuple[str, ...] = ("background", "liver", "tumor", "vessel")
 """Class names in the order of their label values; recipes name their channels with these."""
+
+SEGMENT_NUMERALS: tuple[str, ...] = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
+"""Couinaud's names of the liver's segments, in the order of their values 1 to 8 in a map."""
+
+SEGMENT_CLASSES: tuple[str, ...] = tuple(f"segment_{number}" for number in range(1, 9))
+"""Class names of the segments, in the order of their values."""

@@ -81,7 +81,8 @@ def train(
     """Train TASK, for example uca-net/lesion, on a folder of labeled CTs.
 
     TASK is uca-net/liver, the first stage of every recipe, or the second stage of one:
-    uca-net/lesion, sfan/lesion, msff-unet/lesion, dpc-net/lesion, darn/lesion.
+    uca-net/lesion, sfan/lesion, msff-unet/lesion, dpc-net/lesion, darn/lesion; or
+    uca-net/segments, a stage for the Couinaud segments that any recipe may have.
 
     The run saves its state as it goes, and at Ctrl-C; the same command then goes on from there.
 

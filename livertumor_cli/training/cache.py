@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 
-from livertumor_cli.anatomy import CLASS_NAMES, Label
+from livertumor_cli.anatomy import CLASS_NAMES, SEGMENT_CLASSES, Label
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.errors import GeometryError, InputError, Reason
 from livertumor_cli.geometry import Geometry
@@ -26,6 +26,11 @@ from livertumor_cli.training.tasks import Task
 
 OUTSIDE_HU = -160.0
 """What lies outside the body in the shared CTs, and below every input window."""
+
+SEGMENT_FILE = "couinaud.nii.gz"
+
+NO_SEGMENT = 255
+"""Label of liver whose segment the reference does not tell."""
 
 VESSEL_SHARE = 0.4
 """Share of a voxel that makes it vessel: at a half, vessels thinner than a voxel would vanish."""
@@ -41,7 +46,8 @@ class TrainingCase:
     Attributes:
         name: Case name.
         hu: int16, shape (z, y, x).
-        labels: `anatomy.Label` values, same shape.
+        labels: `anatomy.Label` values, same shape; of a task of segments 0 to 8, and
+            NO_SEGMENT in liver whose segment the reference does not tell.
         has_vessels: Whether vessels are labeled; if not, label LIVER means liver or vessel.
         is_phantom: Whether it is a drawing.
     """
@@ -67,15 +73,22 @@ def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[Train
             or a file that cannot be read.
     """
     if split == "phantom":
+        if task.is_of_segments:
+            return []  # a drawn liver has none
         return [
             _cached(cache, task, name=f"phantom-{seed}", make=partial(_draw, task, seed))
             for seed in PHANTOM_SEEDS
         ]
     ct_name = "wide_ct.nii.gz" if task.wide else "ct.nii.gz"
-    names = [name for name in _names(data, split) if (data / name / ct_name).is_file()]
+    needed = (ct_name, SEGMENT_FILE) if task.is_of_segments else (ct_name,)
+    names = [
+        name
+        for name in _names(data, split)
+        if all((data / name / file).is_file() for file in needed)
+    ]
     if split == "train" and not names:
         raise InputError(
-            f"{data} has no training case with a {ct_name}.",
+            f"{data} has no training case with a {' and a '.join(needed)}.",
             reason=Reason.NOT_FOUND,
             hint='cases.json marks a training case with "split": "train".',
         )
@@ -107,7 +120,7 @@ def _cached(
 ) -> TrainingCase:
     """Read a case from the cache or make and store it."""
     grid = "x".join(f"{step:g}" for step in task.spacing_mm)
-    path = cache / f"{name}-{'wide' if task.wide else 'liver'}-{grid}.npz"
+    path = cache / f"{name}-{_kind(task)}-{grid}.npz"
     if not path.is_file():
         case = make()
         make_folder(path.parent)
@@ -118,7 +131,9 @@ def _cached(
         # np.load leaves a damaged file open that it opened itself.
         with path.open("rb") as stream, np.load(stream) as stored:
             has_vessels, is_phantom = (bool(flag) for flag in stored["flags"])
-            labels = _in_classes(stored["labels"], task.classes)
+            labels = stored["labels"]
+            if not task.is_of_segments:
+                labels = _in_classes(labels, task.classes)
             return TrainingCase(name, stored["hu"], labels, has_vessels, is_phantom)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError) as error:
         raise InputError(
@@ -126,6 +141,13 @@ def _cached(
             reason=Reason.UNREADABLE,
             hint="Delete it: the case is prepared anew.",
         ) from error
+
+
+def _kind(task: Task) -> str:
+    """Which files and labels a task learns from."""
+    if task.is_of_segments:
+        return "segments"
+    return "wide" if task.wide else "liver"
 
 
 def _in_classes(labels: LabelArray, classes: tuple[str, ...]) -> LabelArray:
@@ -139,6 +161,11 @@ def _prepare(folder: Path, task: Task) -> TrainingCase:
     prefix = "wide_" if task.wide else ""
     hu, geometry = _read(folder / f"{prefix}ct.nii.gz")
     labels = _read_labels(folder / f"{prefix}labels.nii.gz", geometry)
+    if task.is_of_segments:
+        segments = _read_labels(folder / SEGMENT_FILE, geometry)
+        segments[labels == 0] = 0
+        segments[(labels > 0) & (segments == 0)] = NO_SEGMENT
+        return _segments_on_grid(folder.name, hu, segments, geometry=geometry, task=task)
     vessel_file = folder / "vessels.nii.gz"
     has_vessels = not task.wide and vessel_file.is_file()
     if has_vessels:
@@ -195,6 +222,25 @@ def _on_grid(
     resampled[liver & (share(labels == Label.TUMOR) >= 0.5)] = Label.TUMOR
     clipped = np.rint(np.clip(image, -1024, 1024)).astype(np.int16)
     return TrainingCase(name, clipped, resampled, vessels, name.startswith("phantom"))
+
+
+def _segments_on_grid(
+    name: str, hu: HuArray, segments: LabelArray, *, geometry: Geometry, task: Task
+) -> TrainingCase:
+    """As `_on_grid`; each voxel of the liver has the segment with the largest share of it."""
+    target = patient_grid(geometry, task.spacing_mm)
+    image = resample_to(hu, geometry, target=target, outside_hu=OUTSIDE_HU)
+    resampled = np.zeros(target.shape, dtype=np.uint8)
+    largest, liver = np.zeros((2, *target.shape), dtype=np.float32)
+    for value in (*range(1, 1 + len(SEGMENT_CLASSES)), NO_SEGMENT):
+        member = (segments == value).astype(np.float32)
+        share = resample_to(member, geometry, target=target, outside_hu=0.0)
+        liver += share
+        resampled[share > largest] = value
+        np.maximum(largest, share, out=largest)
+    resampled[liver < 0.5] = 0
+    clipped = np.rint(np.clip(image, -1024, 1024)).astype(np.int16)
+    return TrainingCase(name, clipped, resampled, has_vessels=False, is_phantom=False)
 
 
 def _read(path: Path) -> tuple[HuArray, Geometry]:

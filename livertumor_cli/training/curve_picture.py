@@ -28,6 +28,7 @@ COLORS = {
     "liver": STRUCTURES[Label.LIVER].color_rgb,
     "tumor": STRUCTURES[Label.TUMOR].color_rgb,
     "vessel": STRUCTURES[Label.VESSEL].color_rgb,
+    "segments": STRUCTURES[Label.LIVER].color_rgb,
 }
 
 Point = tuple[float, float]
@@ -93,7 +94,7 @@ def _draw_dice(draw: ImageDraw.ImageDraw, panel: Panel, rows: Sequence[dict[str,
     """One line with marks per structure, its name at the right."""
     left = WIDTH - RIGHT
     for name, color in reversed(COLORS.items()):
-        cells = [(int(row["step"]), row[f"dice_{name}"]) for row in rows]
+        cells = [(int(row["step"]), row.get(f"dice_{name}", "")) for row in rows]
         points = [(step, float(cell)) for step, cell in cells if cell]
         if not points:
             continue

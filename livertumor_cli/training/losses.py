@@ -15,6 +15,9 @@ from livertumor_cli.training.batch import Batch
 Loss = Callable[[Tensor, Batch, Tensor], Tensor]
 """Scalar loss of logits (B, C, ...), a batch with labels below C, and class weights (C,)."""
 
+UNKNOWN = -100
+"""Label of voxels that no loss may judge."""
+
 SMOOTH_VOXELS = 50.0
 """Keeps Dice calm where a structure has few voxels in the batch."""
 
@@ -66,6 +69,26 @@ def entropy_and_squared_dice(logits: Tensor, batch: Batch, class_weights: Tensor
     masks = {label: batch.labels == label for label in range(1, logits.shape[1])}
     losses = [
         1 - squared_dice(p[:, label], mask) for label, mask in masks.items() if bool(mask.any())
+    ]
+    return entropy + torch.stack(losses).mean() if losses else entropy
+
+
+def segment_loss(logits: Tensor, batch: Batch, class_weights: Tensor) -> Tensor:
+    """Mean cross entropy plus the mean of one minus soft Dice over the segments in the batch.
+
+    Args:
+        logits: Shape (B, 9, D, H, W).
+        batch: Labels 0 to 8, and UNKNOWN where a reference does not say which segment it is.
+        class_weights: Shape (9,).
+    """
+    known = batch.labels != UNKNOWN
+    entropy = functional.cross_entropy(
+        logits.float(), batch.labels, weight=class_weights, ignore_index=UNKNOWN
+    )
+    p = logits.float().softmax(dim=1)
+    masks = {label: batch.labels == label for label in range(1, logits.shape[1])}
+    losses = [
+        1 - soft_dice(p[:, label] * known, mask) for label, mask in masks.items() if mask.any()
     ]
     return entropy + torch.stack(losses).mean() if losses else entropy
 

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -206,7 +207,14 @@ def _cut_slab(rng: np.random.Generator, hu: Tensor, labels: Tensor) -> tuple[Ten
     return hu, labels
 
 
-def prefetch(sampler: PatchSampler, *, steps: range, size: int) -> Generator[Batch, None, None]:
+class Sampler(Protocol):
+    """What draws batches; the same step gives the same batch."""
+
+    def batch(self, step: int, size: int) -> Batch:
+        """The batch of one step."""
+
+
+def prefetch(sampler: Sampler, *, steps: range, size: int) -> Generator[Batch, None, None]:
     """Batches of the given steps in order, made ahead by a thread that ends with the generator."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=2)
     stopped = threading.Event()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from livertumor_cli.anatomy import SEGMENT_CLASSES
 from livertumor_cli.errors import ConfigError
 from livertumor_cli.geometry import Spacing
 from livertumor_cli.networks.darn import DARN, DARNConfig
@@ -28,6 +29,7 @@ from livertumor_cli.training.losses import (
     Loss,
     entropy_and_dice,
     entropy_and_squared_dice,
+    segment_loss,
     weighted_entropy,
 )
 
@@ -79,6 +81,11 @@ class Task:
     surroundings_mm: float | None = None
     divisor: int = 8
 
+    @property
+    def is_of_segments(self) -> bool:
+        """Whether it learns the liver's segments, from other labels than all other tasks."""
+        return SEGMENT_CLASSES[0] in self.classes
+
 
 CHALLENGE_CLASSES = ("background", "liver", "tumor")
 """What the papers trained on the LiTS challenge tell apart."""
@@ -120,6 +127,27 @@ UCA_NET = (
         surroundings_mm=RIM_MM,
         augmentation=Augmentation(offset_hu=25.0, painted_tumor_chance=0.4),
     ),
+)
+
+# No paper's: a plain network that sees the shape of the liver and its large vessels as a whole. The
+# finer grids of the other stages would show it nothing more that tells segments apart.
+SEGMENTS = Task(
+    name="uca-net/segments",
+    network="UNet3D",
+    build=lambda: UNet3D(UNet3DConfig(classes=9, widths=(16, 32, 64, 96))),
+    spacing_mm=(5.0, 5.0, 5.0),
+    # A whole liver: where a segment begins depends on where the liver ends.
+    patch=(48, 48, 56),
+    hu_window=PAPER_WINDOW_HU,
+    classes=("background", *SEGMENT_CLASSES),
+    loss=segment_loss,
+    class_weights=(1.0,) * 9,
+    tumor_share=0.0,
+    augmentation=Augmentation(rotation_z_deg=15.0, rotation_xy_deg=10.0, elastic_chance=0.6),
+    inference_patch=(48, 48, 56),
+    overlap=(0.5, 0.5, 0.5),
+    # The stage before it has drawn the liver: nothing beside it is a segment.
+    surroundings_mm=0.0,
 )
 
 SFAN_LESION = Task(
@@ -207,7 +235,8 @@ DARN_LESION = _pyramid_task(
 )
 
 TASKS = {
-    task.name: task for task in (*UCA_NET, SFAN_LESION, MSFF_LESION, DPC_NET_LESION, DARN_LESION)
+    task.name: task
+    for task in (*UCA_NET, SEGMENTS, SFAN_LESION, MSFF_LESION, DPC_NET_LESION, DARN_LESION)
 }
 
 

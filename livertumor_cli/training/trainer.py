@@ -28,8 +28,9 @@ from livertumor_cli.training.curve import forget_after, note_step
 from livertumor_cli.training.curve_picture import draw_curve
 from livertumor_cli.training.losses import output_loss
 from livertumor_cli.training.patches import PatchSampler, prefetch
+from livertumor_cli.training.segment_patches import SegmentSampler
 from livertumor_cli.training.tasks import Task
-from livertumor_cli.training.validate import validate
+from livertumor_cli.training.validate import scored_structures, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,8 @@ class Trainer:
             ModelError: If the loss is no number any more; the saved state is from before.
             OutputError: If the folder cannot be written.
         """
-        sampler = PatchSampler(cases, task=self.task, seed=self.options.seed)
+        kind = SegmentSampler if self.task.is_of_segments else PatchSampler
+        sampler = kind(cases, task=self.task, seed=self.options.seed)
         steps = range(self.step, self.options.steps)
         with closing(prefetch(sampler, steps=steps, size=self.options.batch)) as batches:
             for batch in batches:
@@ -153,7 +155,14 @@ class Trainer:
         dice = self._validate(validation) if is_validated else {}
         # The curve first: a kill between the two leaves lines that the resumed run removes.
         curve = self.out / "curve.csv"
-        note_step(curve, step=self.step, trained_s=self.trained_s, loss=loss, dice=dice)
+        note_step(
+            curve,
+            step=self.step,
+            trained_s=self.trained_s,
+            loss=loss,
+            dice=dice,
+            structures=scored_structures(self.task),
+        )
         if last or self.step % self.options.save_every == 0:
             self._save()
         if is_validated:

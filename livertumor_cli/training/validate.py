@@ -12,9 +12,10 @@ from torch import nn
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray, LabelArray
+from livertumor_cli.geometry import Box
 from livertumor_cli.inference.windows import place_windows
 from livertumor_cli.training.batch import network_axes
-from livertumor_cli.training.cache import TrainingCase
+from livertumor_cli.training.cache import NO_SEGMENT, TrainingCase
 from livertumor_cli.training.surroundings import distance_to_liver
 from livertumor_cli.training.tasks import Task
 
@@ -24,9 +25,25 @@ def validate(
 ) -> dict[str, float]:
     """Mean Dice over cases for liver and, as far as the task knows them, tumor and vessel.
 
-    Cases without reference voxels of a structure are left out of its mean.
+    Of a task of segments, the mean over its segments and cases. Cases without reference voxels of a
+    structure are left out of its mean.
     """
-    scores: dict[str, list[float]] = {"liver": [], "tumor": [], "vessel": []}
+    if task.is_of_segments:
+        scores = [_segment_dice(network, case, task=task, device=device) for case in cases]
+        return {"segments": float(np.nanmean(scores))} if scores else {}
+    return _structure_dice(network, cases, task=task, device=device)
+
+
+def scored_structures(task: Task) -> tuple[str, ...]:
+    """The names under which `validate` may give Dice."""
+    return ("segments",) if task.is_of_segments else ("liver", "tumor", "vessel")
+
+
+def _structure_dice(
+    network: nn.Module, cases: list[TrainingCase], *, task: Task, device: str
+) -> dict[str, float]:
+    """Mean Dice by structure."""
+    scores: dict[str, list[float]] = {name: [] for name in scored_structures(task)}
     for case in cases:
         predicted = predict_tiles(network, case, task=task, device=device)
         scores["liver"].append(_dice(predicted > 0, case.labels > 0))
@@ -64,6 +81,34 @@ def predict_tiles(network: nn.Module, case: TrainingCase, *, task: Task, device:
             logits = network(tile)  # (1, C, D, H, W) or (1, C, H, W)
         result[box] = logits[0].float().argmax(0).to(torch.uint8).cpu().numpy()
     return result[tuple(slice(0, size) for size in hu.shape)]
+
+
+def _segment_dice(
+    network: nn.Module, case: TrainingCase, *, task: Task, device: str
+) -> list[float]:
+    """Dice of each segment from one window about the liver, where its segments are known."""
+    low, high = task.hu_window
+    box, padding = _window_about(case.labels > 0, task.patch)
+    liver = np.pad(case.labels > 0, padding)[box]
+    hu = np.where(liver, np.pad(case.hu, padding)[box], low).clip(low, high)
+    image = torch.from_numpy(((hu - low) / (high - low)).astype(np.float32))[None, None]
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+        logits = network(image.to(device))  # (1, 9, D, H, W)
+    found = 1 + logits[0, 1:].float().argmax(0).cpu().numpy()
+    reference = np.pad(case.labels, padding)[box]
+    found[(reference == 0) | (reference == NO_SEGMENT)] = 0
+    return [_dice(found == value, reference == value) for value in range(1, len(task.classes))]
+
+
+def _window_about(mask: BoolArray, size: tuple[int, int, int]) -> tuple[Box, list[tuple[int, int]]]:
+    """The box of a size about a mask in an array that has been padded, and the padding."""
+    found = np.argwhere(mask)
+    middles = (found.min(axis=0) + found.max(axis=0) + 1) // 2
+    z, y, x = (
+        slice(int(middle) + few - few // 2, int(middle) + few - few // 2 + few)
+        for middle, few in zip(middles, size, strict=True)
+    )
+    return (z, y, x), [(few, few) for few in size]
 
 
 def _dice(prediction: BoolArray, reference: BoolArray) -> float:
