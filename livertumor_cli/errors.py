@@ -14,6 +14,7 @@ LiverTumorError                 1   base; the only class cli/app.py catches
 │ ├ ModelIntegrityError             SHA-256 differs
 │ └ ModelContractError              metadata, input or output shape differ from the recipe
 ├ BackendError                  5   device or engine not available, out of memory
+│ └ ClusterError                    no Dask scheduler answers, or no worker can take cases
 ├ OutputError                   6   exists, not writable, disk full, read-back differs
 ├ BatchError                    7   the batch finished, at least one case failed
 └ NetworkError                  8   another DICOM node cannot be reached or refuses, port in use
@@ -149,6 +150,10 @@ class BackendError(LiverTumorError):
     """A device or engine is not available, or it ran out of memory."""
 
     exit_code = 5
+
+
+class ClusterError(BackendError):
+    """A Dask scheduler does not answer, or none of its workers can take cases."""
 
 
 class OutputError(LiverTumorError):

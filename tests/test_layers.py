@@ -79,6 +79,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pydicom": ("io/",),
     "pynetdicom": ("io/dicom_net_",),
     "filelock": ("batch/", "node/"),
+    "dask": ("batch/cluster.py",),
+    "distributed": ("batch/cluster.py", "batch/worker.py"),
     "highdicom": ("io/dicom_seg", "io/dicom_sr", "io/dicom_rtstruct.py"),
     "click": ("cli/",),
     "rich": ("cli/",),
@@ -132,10 +134,14 @@ def test_libraries_stay_in_their_place(name: str) -> None:
         assert name.startswith(ONLY_IN[library]), f"{name} imports {library}"
 
 
-def test_only_send_and_listen_reach_the_network() -> None:
+def test_only_send_listen_and_dask_reach_the_network() -> None:
     """What segments, measures and reports cannot open a connection: it does not know how."""
-    allowed = ("io/dicom_net_", "node/", "cli/send.py", "cli/listen.py")
+    allowed = (
+        *("io/dicom_net_", "node/", "cli/send.py", "cli/listen.py"),
+        *("batch/cluster.py", "batch/worker.py"),
+    )
     doors = {"socket", "ssl", "http", "urllib", "asyncio", "socketserver", "pynetdicom", "requests"}
+    doors |= {"dask", "distributed"}
     for name, path in FILES.items():
         for module in imports(path):
             is_door = module.split(".")[0] in doors

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from livertumor_cli.batch.book import RunContext
 from livertumor_cli.batch.case import BatchCase
 from livertumor_cli.batch.events import Observer
 from livertumor_cli.batch.failure import CRASHED
 from livertumor_cli.batch.journal import JOURNAL, Journal, Status
-from livertumor_cli.batch.local import LocalRun, RunContext
+from livertumor_cli.batch.local import LocalRun
 from livertumor_cli.batch.out_folder import taken
 from livertumor_cli.batch.plan import BatchPlan, Selection, Task, make_plan
 from livertumor_cli.batch.settings import BatchSettings, settings_id
@@ -31,6 +32,7 @@ class Batch:
         journal: What happened so far.
         meaning: The settings as plain values.
         networks: Opened once, with the first case that needs them unless they are given.
+        dask: Where cases are done: address of a Dask scheduler or local:N; here where None.
     """
 
     out: Path
@@ -38,6 +40,7 @@ class Batch:
     journal: Journal
     meaning: dict[str, Any]
     networks: Networks | None = None
+    dask: str | None = None
 
     @property
     def settings_id(self) -> str:
@@ -67,24 +70,30 @@ class Batch:
             OutputError: If results of other settings are in the way, or nothing can be written.
             ModelError: If the recipe cannot be used.
             BackendError: If the device or engine cannot be had.
+            ClusterError: If Dask was asked for and has no worker that can take cases.
         """
         refuse_outdated(plan, self.out)
         self.journal.uses(self.settings_id, self.meaning)
         self._note_crashes(plan)
         if not plan.to_run:
             return
-        if self.networks is None:
-            self.networks = open_networks(self.settings.segment)
         context = RunContext(
             out=self.out,
             settings=self.settings,
             settings_id=self.settings_id,
             journal=self.journal,
-            networks=self.networks,
             observe=observe,
             should_stop=should_stop,
         )
-        LocalRun(context).run(plan.to_run)
+        if self.dask is not None:
+            # Of an extra, which may not be installed.
+            from livertumor_cli.batch.dask import run_on_dask
+
+            run_on_dask(context, plan.to_run, place=self.dask, meaning=self.meaning)
+            return
+        if self.networks is None:
+            self.networks = open_networks(self.settings.segment)
+        LocalRun(context, self.networks).run(plan.to_run)
 
     def sum_up(self) -> dict[str, Any]:
         """Write the tables and the page over all cases; returns the content of `summary.json`."""

@@ -53,9 +53,14 @@ def stamp_files(files: Iterable[tuple[Path, Stamp]]) -> str:
     return digest.hexdigest()
 
 
+def stamped(case: BatchCase) -> BatchCase:
+    """The case with the stamp of its files as they are now, seen from this computer."""
+    return replace(case, stamp=stamp_files((path, stamp_of(path)) for path in case.files))
+
+
 def has_changed(case: BatchCase) -> bool:
-    """Whether files of the case are others than when it was found."""
-    return stamp_files((path, stamp_of(path)) for path in case.files) != case.stamp
+    """Whether files of the case are others than when it was stamped."""
+    return stamped(case).stamp != case.stamp
 
 
 def input_hash(case: BatchCase) -> str:

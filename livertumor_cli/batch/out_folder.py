@@ -81,6 +81,15 @@ def remove_partial(out: Path) -> None:
                 path.unlink()
 
 
+def holder_text(out: Path) -> str:
+    """What the batch that has the folder wrote into it, which no other folder holds.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    return (out / _HOLDER).read_text(encoding="utf-8")
+
+
 def _note_holder(out: Path) -> None:
     """Say who has the folder, for the sentence that another batch prints."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -93,7 +102,7 @@ def _note_holder(out: Path) -> None:
 
 def _holder(out: Path) -> str:
     try:
-        who = json.loads((out / _HOLDER).read_text(encoding="utf-8"))
+        who = json.loads(holder_text(out))
         return f" (process {who['process']} on {who['host']} since {who['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

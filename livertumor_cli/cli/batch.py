@@ -17,6 +17,25 @@ if TYPE_CHECKING:
     from livertumor_cli.batch.settings import BatchSettings
 
 
+def parse_place(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """Check 'tcp://host:8786' or 'local:4'.
+
+    Raises:
+        click.BadParameter: If it is neither.
+        BackendError: If the extra 'dask' is not installed.
+    """
+    from livertumor_cli.batch.place import local_workers
+    from livertumor_cli.cli.extras import require_extra
+
+    if value is not None:
+        try:
+            local_workers(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}") from error
+        require_extra("dask")
+    return value
+
+
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
@@ -28,6 +47,13 @@ if TYPE_CHECKING:
     help="Only cases whose path in FOLDER fits, such as 'patient1/*'; may be given several times.",
 )
 @click.option("--retry-failed", is_flag=True, help="Run cases that failed before once more.")
+@click.option(
+    "--dask",
+    callback=parse_place,
+    default=None,
+    metavar="ADDRESS|local:N",
+    help="Run cases on the workers of a Dask scheduler, or on N worker processes of this computer.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary or plan as JSON.")
 @batch_options
 def batch(
@@ -37,6 +63,7 @@ def batch(
     limit: int | None,
     only: tuple[str, ...],
     retry_failed: bool,
+    dask: str | None,
     as_json: bool,
     quiet: bool,
     progress: str,
@@ -66,6 +93,7 @@ def batch(
         output,
         settings=settings,
         selection=selection,
+        dask=dask,
         quiet=quiet,
         is_json=is_json,
         as_json=as_json,
@@ -100,6 +128,7 @@ def run_and_sum_up(
     *,
     settings: BatchSettings,
     selection: Selection,
+    dask: str | None,
     quiet: bool,
     is_json: bool,
     as_json: bool,
@@ -112,6 +141,7 @@ def run_and_sum_up(
     from livertumor_cli.errors import OutputError
 
     with interruptible(out) as stop, open_batch(out, settings) as opened:
+        opened.dask = dask
         plan = opened.plan(found.cases, selection)
         total = len(plan.to_run)
         try:

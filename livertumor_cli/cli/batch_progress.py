@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 DEVICE_STEPS = ("liver", "lesions")
-"""Of the case that has the device; others are read and written meanwhile."""
+"""Of the cases that have a device; others are read and written meanwhile."""
 
 
 @contextmanager
@@ -114,14 +114,15 @@ class _Lines:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._on_device = ""
+        self._on_device: set[str] = set()
 
     def __call__(self, event: CaseStep | CaseEnd) -> None:
         if isinstance(event, CaseStep):
-            if event.step in DEVICE_STEPS and event.source != self._on_device:
-                self._on_device = event.source
+            if event.step in DEVICE_STEPS and event.source not in self._on_device:
+                self._on_device.add(event.source)
                 self._say(f"{event.source} is segmented")
             return
+        self._on_device.discard(event.source)
         self._tally.add(event)
         left_s = self._tally.left_s
         left = f"; about {left_s / 60:.0f} min left" if left_s else ""
@@ -172,7 +173,10 @@ def _bars(tally: Tally) -> Iterator[Observer]:
 
 
 class _Bars:
-    """A bar for all cases, and one for the step of the case that has the device."""
+    """A bar for all cases, and one for the step of the case that has the device.
+
+    Of cases on workers the steps are known but not how far they are: they have the bar of all.
+    """
 
     def __init__(self, progress: Progress, tally: Tally) -> None:
         self._progress = progress
@@ -197,7 +201,10 @@ class _Bars:
                     f"{printable(event.source)} {how_it_ended(event)}", markup=False
                 )
             return
-        if event.step not in DEVICE_STEPS or not event.total:
+        if event.step not in DEVICE_STEPS:
+            return
+        if not event.total:
+            self._progress.update(self._device, visible=False)
             return
         if (event.source, event.step) != self._shown:
             self._shown = (event.source, event.step)

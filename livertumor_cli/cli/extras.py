@@ -13,6 +13,7 @@ EXTRAS = {
         *("dynamic_network_architectures", "monai"),
     ),
     "node": ("pynetdicom",),
+    "dask": ("distributed", "cryptography"),
 }
 """Packages of each extra, as `pyproject.toml` has them."""
 

@@ -50,20 +50,19 @@ class Lack:
 
 
 @cache
+def count_gpus() -> int:
+    """How many NVIDIA GPUs this process may use; 0 without a driver."""
+    driver, count = _driver(), ctypes.c_int(0)
+    if driver is None or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
+@cache
 def find_gpu() -> Gpu | None:
     """The first NVIDIA GPU as its driver names it; None without driver or GPU."""
-    try:
-        driver = ctypes.CDLL(_DRIVER)
-    except OSError:
-        return None
-    count, device = ctypes.c_int(0), ctypes.c_int(0)
-    calls_fail = (
-        driver.cuInit(0)
-        or driver.cuDeviceGetCount(ctypes.byref(count))
-        or count.value == 0
-        or driver.cuDeviceGet(ctypes.byref(device), 0)
-    )
-    if calls_fail:
+    driver, device = _driver(), ctypes.c_int(0)
+    if driver is None or not count_gpus() or driver.cuDeviceGet(ctypes.byref(device), 0):
         return None
     name = ctypes.create_string_buffer(256)
     driver.cuDeviceGetName(name, len(name), device)
@@ -71,6 +70,14 @@ def find_gpu() -> Gpu | None:
     driver.cuDeviceGetAttribute(ctypes.byref(major), _CAPABILITY_MAJOR, device)
     driver.cuDeviceGetAttribute(ctypes.byref(minor), _CAPABILITY_MINOR, device)
     return Gpu(name.value.decode("utf-8", "replace"), (major.value, minor.value))
+
+
+def _driver() -> ctypes.CDLL | None:
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        return None
+    return None if driver.cuInit(0) else driver
 
 
 @cache
