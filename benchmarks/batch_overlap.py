@@ -36,7 +36,7 @@ from livertumor_cli.volume import Volume
 
 STEPS = {
     "read": ("read",),
-    "networks": ("find_liver", "segment_lesions"),
+    "networks": ("find_liver", "segment_lesions", "find_segments"),
     "back to scan": ("back_to_scan",),
     "measure, write": ("measure", "write"),
 }

@@ -25,6 +25,9 @@ REPORT = "report.json"
 RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", REPORT, HTML, FIGURES}
 """What `write_case` always puts into the folder; of DICOM scans `dicom_results.DICOM_FILES` too."""
 
+SEGMENTS = "segments.nii.gz"
+"""Of recipes that tell the liver's segments."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
@@ -34,6 +37,7 @@ class CaseResult:
         volume: The scan.
         mask: `anatomy.Label` values on its grid.
         lesions: One number per lesion, same grid.
+        segments: Couinaud segments, same grid; None where the recipe does not tell them.
         findings: The measurements.
         record: How the result was made.
         dicom: The DICOM objects to write with it.
@@ -44,7 +48,13 @@ class CaseResult:
     lesions: LabelMap
     findings: CaseFindings
     record: RunRecord
+    segments: LabelMap | None = None
     dicom: DicomPlan = field(default_factory=DicomPlan)
+
+    def label_maps(self) -> dict[str, LabelMap]:
+        """What is written as NIfTI, by file name."""
+        maps = {"mask.nii.gz": self.mask, "lesions.nii.gz": self.lesions}
+        return maps if self.segments is None else {**maps, SEGMENTS: self.segments}
 
     def report(self) -> dict[str, Any]:
         """The content of `report.json`."""
@@ -74,10 +84,9 @@ def write_case(
     watch = StopWatch()
     masks = (result.mask, result.lesions)
     with OutputFolder(target, overwrite=overwrite) as folder:
-        for name, label_map in zip(("mask", "lesions"), masks, strict=True):
-            path = folder / f"{name}.nii.gz"
-            write_label_map(path, label_map)
-            verify_written(path, label_map)
+        for name, label_map in result.label_maps().items():
+            write_label_map(folder / name, label_map)
+            verify_written(folder / name, label_map)
         source = result.volume.source
         write_text(folder / "lesions.csv", lesions_csv(result.findings, source=source))
         recipe = result.record.recipe

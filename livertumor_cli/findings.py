@@ -119,6 +119,21 @@ class Lesion:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentFinding:
+    """One Couinaud segment; approximate, as a network's borders between segments are.
+
+    Attributes:
+        number: 1 to 8.
+        volume_ml: With the tumors and vessels in it.
+        tumor_ml: Tumors in it.
+    """
+
+    number: int
+    volume_ml: float
+    tumor_ml: float
+
+
+@dataclass(frozen=True, slots=True)
 class CaseFindings:
     """The whole liver.
 
@@ -131,6 +146,7 @@ class CaseFindings:
         axial_axis: Array axis (0 z, 1 y, 2 x) along which `Lesion.slice_index` counts; 0 in scans
             stored as axial slices.
         vessel_mean_hu: Mean over vessel voxels; NaN without any.
+        segments: All eight Couinaud segments in their order; None where no map of them exists.
     """
 
     liver_volume_ml: float
@@ -140,6 +156,7 @@ class CaseFindings:
     lesions: tuple[Lesion, ...]
     axial_axis: int = 0
     vessel_mean_hu: float = math.nan
+    segments: tuple[SegmentFinding, ...] | None = None
 
     @property
     def tumor_burden_percent(self) -> float:

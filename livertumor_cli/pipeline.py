@@ -277,10 +277,12 @@ def measure_scan(segmented: SegmentedScan) -> CaseResult:
         peak_memory_mb=peak_memory_mb(),
         flags=(*volume.source.notes, *quality, *segmentation.flags, *not_written),
     )
+    segments = segmentation.segments
     return CaseResult(
         volume=volume,
         mask=LabelMap(labels, volume.geometry),
         lesions=LabelMap(lesions, volume.geometry),
+        segments=None if segments is None else LabelMap(segments, volume.geometry),
         findings=findings,
         record=record,
         dicom=scan.dicom,
@@ -289,10 +291,10 @@ def measure_scan(segmented: SegmentedScan) -> CaseResult:
 
 def _extras(segmentation: Segmentation, lesions: InstanceArray, scan: Geometry) -> Extras:
     """What the networks know about lesions beside their outline."""
+    extras = Extras(probabilities=segmentation.tumor_probabilities, segments=segmentation.segments)
     tumors = segmentation.scale_tumors
-    spread = None
-    if tumors is not None:
-        spread = scale_volumes_ml(
-            tumors.masks(), geometry=tumors.geometry, lesions=lesions, scan=scan
-        )
-    return Extras(probabilities=segmentation.tumor_probabilities, scale_volumes_ml=spread)
+    if tumors is None:
+        return extras
+    masks, geometry = tumors.masks(), tumors.geometry
+    spread = scale_volumes_ml(masks, geometry=geometry, lesions=lesions, scan=scan)
+    return replace(extras, scale_volumes_ml=spread)

@@ -1,5 +1,6 @@
 """One made-up case for the tests of the reports."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from livertumor_cli.findings import (
@@ -8,6 +9,7 @@ from livertumor_cli.findings import (
     Density,
     Lesion,
     LesionFlag,
+    SegmentFinding,
     Surroundings,
 )
 from livertumor_cli.geometry import Geometry
@@ -54,4 +56,9 @@ def lesion(number=1, slice_index=3):
     )
 
 
+SEGMENTS = tuple(
+    SegmentFinding(number, 50.0 * number, {5: 0.30864, 8: 0.92592}.get(number, 0.0))
+    for number in range(1, 9)
+)
 FINDINGS = CaseFindings(1500.12345, 15.0, 20.0, 110.04, (lesion(),))
+SEGMENTED = replace(FINDINGS, segments=SEGMENTS)

@@ -14,7 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 from segment_runs import GEOMETRY, Capture, names
-from toy_recipe import Patient
+from toy_recipe import Patient, write_toy_recipe
 
 from livertumor_cli import case_files, pipeline
 from livertumor_cli.cli.app import run
@@ -69,6 +69,28 @@ def test_the_report_is_valid_and_agrees_with_the_masks(
     assert [float(row["volume_ml"]) for row in rows] == [
         lesion["volume_ml"] for lesion in report["lesions"]
     ]
+
+
+def test_segments_are_written_where_the_recipe_tells_them(
+    segment: Callable[..., int], scan: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    write_toy_recipe(tmp_path / "toy", segments=True)
+    folder = tmp_path / "out"
+    assert segment(scan, "-o", str(folder), "--recipe", str(tmp_path / "toy"), "--pdf") == 0
+    assert names(folder) == case_files.RESULT_FILES | {"segments.nii.gz", "report.pdf"}
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    jsonschema.validate(report, load_schema())
+    segments = read_label_map(folder / "segments.nii.gz")
+    mask = read_label_map(folder / "mask.nii.gz")
+    assert segments.geometry.is_same_grid(GEOMETRY)
+    assert np.array_equal(segments.labels > 0, mask.labels > 0)
+    assert [part["volume_ml"] for part in report["segments"]] == [
+        pytest.approx((segments.labels == number).sum() * GEOMETRY.voxel_ml, abs=1e-3)
+        for number in range(1, 9)
+    ]
+    out, err = capsys.readouterr()
+    assert "Couinaud segments (approximate)" in out
+    assert "Telling the liver's segments" in err
 
 
 def test_json_prints_the_report_and_nothing_else(

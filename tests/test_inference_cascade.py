@@ -22,8 +22,8 @@ from toy_recipe import (
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference import cascade
-from livertumor_cli.inference.cascade import CoarseLiver, Segmentation, run_cascade
+from livertumor_cli.inference.cascade import Segmentation, run_cascade
+from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near
 from livertumor_cli.inference.resample import patient_grid
 from livertumor_cli.recipes.recipe import Recipe, StageRole
 from livertumor_cli.stopwatch import StopWatch
@@ -32,15 +32,15 @@ from livertumor_cli.volume import Volume
 GRID = centered_grid((40, 64, 64), spacing_mm=(3.0, 2.0, 2.0))
 
 
-def coarse_liver(scan: Geometry) -> CoarseLiver:
+def coarse_liver(scan: Geometry) -> KnownLiver:
     grid = patient_grid(scan, (4.0, 4.0, 4.0))
-    return CoarseLiver(Patient().truth(grid) > 0, grid)
+    return KnownLiver(Patient().truth(grid) > 0, grid)
 
 
 def lesion_grid(
-    scan: Geometry, coarse: CoarseLiver | None, *, margin_mm: float = 6.0, **stage: object
+    scan: Geometry, coarse: KnownLiver | None, *, margin_mm: float = 6.0, **stage: object
 ) -> Geometry:
-    return cascade._lesion_grid(scan, coarse, stage=toy_stage(**stage), margin_mm=margin_mm)
+    return grid_about(scan, coarse, stage=toy_stage(**stage), margin_mm=margin_mm)
 
 
 @pytest.fixture
@@ -129,12 +129,12 @@ def test_no_margin_still_holds_the_liver() -> None:
 @pytest.mark.parametrize("margin_mm", [0.0, 5.0, 15.0])
 def test_only_the_livers_surroundings_are_needed(margin_mm: float) -> None:
     coarse = coarse_liver(GRID)
-    near = cascade._near(coarse, margin_mm)(GRID)
+    is_near = near(coarse, margin_mm)(GRID)
     liver = Patient().liver
     assert liver is not None
     depth = liver.depth_mm(GRID.index_to_lps(np.stack(np.indices(GRID.shape), -1).astype(float)))
-    assert near[depth > 4 - margin_mm].all()
-    assert not near[depth < -margin_mm - 8].any()
+    assert is_near[depth > 4 - margin_mm].all()
+    assert not is_near[depth < -margin_mm - 8].any()
 
 
 def test_windows_away_from_the_liver_are_not_run(recipe: Recipe) -> None:

@@ -193,6 +193,26 @@ def test_probabilities_are_those_of_each_lesion():
     assert second.surroundings.couinaud_shares == ((5, 1.0),)
 
 
+def test_segments_add_up_to_the_liver():
+    hu, labels = scan()
+    segments = np.where(np.arange(40) < 12, 8, 5)[None, None].repeat(12, 0).repeat(40, 1)
+    findings = measured(hu, labels, extras=Extras(segments=segments.astype(np.uint8)))
+    assert findings.segments is not None
+    assert [part.number for part in findings.segments] == [1, 2, 3, 4, 5, 6, 7, 8]
+    by_number = {part.number: part for part in findings.segments}
+    inside = (labels > 0)[:, :, :12].sum() * 0.0005
+    assert by_number[8].volume_ml == pytest.approx(inside)
+    assert by_number[8].volume_ml + by_number[5].volume_ml == pytest.approx(
+        findings.liver_volume_ml
+    )
+    # The large lesion has 2 of its 6 columns in VIII.
+    large, small = findings.lesions
+    assert by_number[8].tumor_ml == pytest.approx(large.volume_ml / 3)
+    assert by_number[5].tumor_ml == pytest.approx(large.volume_ml * 2 / 3 + small.volume_ml)
+    assert by_number[1].volume_ml == by_number[1].tumor_ml == 0
+    assert measured(hu, labels).segments is None
+
+
 def test_whole_liver_facts():
     findings = measured(*scan())
     assert findings.liver_without_tumor_ml == pytest.approx((7200 - 52) * 0.0005)

@@ -104,6 +104,35 @@ def test_findings_are_those_of_the_mask(networks: Networks) -> None:
     assert [flag.split(" ml")[0] for flag in result.record.flags] == ["A liver of 164"]
 
 
+def test_a_recipe_may_tell_segments(tmp_path: Path) -> None:
+    write_toy_recipe(tmp_path / "toy", segments=True)
+    geometry = centered_grid()
+    result = segment(
+        PATIENT.scan(geometry, edge_mm=0), open_networks(toy_options(tmp_path / "toy"))
+    )
+    truth = PATIENT.truth(geometry)
+    assert np.array_equal(result.mask.labels, truth)
+    segments = np.asarray(result.segments.labels)
+    assert np.array_equal(segments > 0, truth > 0)
+    for label, segment_number in ((1, 2), (2, 3)):
+        assert dice(segments == segment_number, truth == label) > 0.85
+    volumes = [part.volume_ml for part in result.findings.segments]
+    assert sum(volumes) == pytest.approx(result.findings.liver_volume_ml)
+    assert volumes[1] == pytest.approx((segments == 2).sum() * geometry.voxel_ml)
+    (number, share), *_ = result.findings.lesions[0].surroundings.couinaud_shares
+    assert number == 3
+    assert share > 0.8
+    assert "find_segments" in result.record.timings_s
+    assert "segments.onnx" in result.record.recipe.files
+
+
+def test_a_recipe_without_that_stage_tells_no_segments(networks: Networks) -> None:
+    result = segment(PATIENT.scan(centered_grid()), networks)
+    assert result.segments is None
+    assert result.findings.segments is None
+    assert result.findings.lesions[0].surroundings.couinaud_shares is None
+
+
 @pytest.mark.parametrize("which", ["networks", "resampling"])
 def test_48_axis_orders_give_one_mask(which: str, request: pytest.FixtureRequest) -> None:
     networks = request.getfixturevalue(which)

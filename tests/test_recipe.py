@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livertumor_cli.anatomy import SEGMENT_CLASSES
 from livertumor_cli.errors import ConfigError, ModelNotFoundError
 from livertumor_cli.recipes.recipe import (
     Activation,
@@ -23,6 +24,7 @@ from livertumor_cli.recipes.recipe import (
     StageRole,
     Weighting,
     load_recipe,
+    parse_recipe,
     to_toml,
 )
 
@@ -192,6 +194,45 @@ def test_a_lone_lesion_stage_needs_the_liver(tmp_path: Path) -> None:
     text = (HEAD + LESION).replace('["liver", "tumor"]', '["tumor"]')
     with pytest.raises(ConfigError, match="stands alone"):
         read(tmp_path, text)
+
+
+SEGMENTS = (
+    LIVER.replace('"liver"', '"segments"', 1)
+    .replace("liver.onnx", "segments.onnx")
+    .replace(
+        '["background", "liver"]',
+        str(["background", *SEGMENT_CLASSES]).replace("'", '"'),
+    )
+)
+
+
+def test_a_stage_of_segments_may_come_last(tmp_path: Path) -> None:
+    for before in (LIVER + LESION, LESION):
+        recipe = read(tmp_path, HEAD + before + SEGMENTS)
+        stage = recipe.stage(StageRole.SEGMENTS)
+        assert stage is recipe.stages[-1]
+        assert stage.structures == SEGMENT_CLASSES
+        assert parse_recipe(to_toml(recipe), folder=tmp_path) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (SEGMENTS, "the stages are: segments"),
+        (LIVER + SEGMENTS, "the stages are: liver, segments"),
+        (SEGMENTS + LIVER + LESION, "the stages are: segments, liver, lesion"),
+        (LIVER + LESION + SEGMENTS + SEGMENTS, "lesion, segments, segments"),
+        (LESION + SEGMENTS.replace(', "segment_5"', ""), "lacks the class 'segment_5'"),
+        (LESION + SEGMENTS.replace('"segment_5"', '"liver"'), "unknown class 'liver'"),
+        (LESION + SEGMENTS + "[stages.thresholds]\nsegment_1 = 0.5\n", "has 'thresholds'"),
+        (LESION.replace('"tumor"]', '"segment_1"]'), "unknown class 'segment_1'"),
+    ],
+)
+def test_segments_elsewhere_or_in_part_are_refused(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        read(tmp_path, HEAD + text)
 
 
 def test_stages_of_another_kind_are_refused(tmp_path: Path) -> None:

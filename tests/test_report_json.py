@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD
+from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, SEGMENTED
 
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.geometry import Geometry
@@ -48,6 +48,7 @@ KEYS = {
     "liver",
     "tumor",
     "vessel",
+    "segments",
     "lesions",
 }
 
@@ -67,12 +68,19 @@ NO_LIVER = CaseFindings(0.0, 0.0, 0.0, math.nan, ())
 
 
 @pytest.mark.parametrize("source", [NIFTI, DICOM, Source(Path(), "memory")])
-@pytest.mark.parametrize("findings", [FINDINGS, replace(FINDINGS, lesions=()), NO_LIVER])
+@pytest.mark.parametrize("findings", [FINDINGS, SEGMENTED, replace(FINDINGS, lesions=()), NO_LIVER])
 def test_report_is_valid(validator, findings, source):
     report = json.loads(report_text(report_of(findings, source)))
     validator.validate(report)
     assert set(report) == KEYS
     assert set(report["lesions"][0] if report["lesions"] else LESION_KEYS) == LESION_KEYS
+
+
+def test_segments_have_names_volumes_and_tumors():
+    segments = report_of(SEGMENTED)["segments"]
+    assert len(segments) == 8
+    assert segments[3] == {"number": 4, "name": "IV", "volume_ml": 200.0, "tumor_ml": 0.0}
+    assert segments[7] == {"number": 8, "name": "VIII", "volume_ml": 400.0, "tumor_ml": 0.926}
 
 
 def test_values_are_rounded_and_in_their_places():
@@ -85,6 +93,7 @@ def test_values_are_rounded_and_in_their_places():
         **{"candidate_target_ids": [1], "candidate_target_sum_mm": 14.14},
     }
     assert report["vessel"] == {"volume_ml": 20.0, "mean_hu": None}
+    assert report["segments"] is None
     (entry,) = report["lesions"]
     assert entry["volume_ml"] == 1.235
     assert entry["longest_axial_diameter_mm"] == 14.14

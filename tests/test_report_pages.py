@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, lesion
+from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, SEGMENTED, lesion
 
 from livertumor_cli.report.figures import lesion_file
 from livertumor_cli.report.html import html_report
 from livertumor_cli.report.json_report import build_report
 from livertumor_cli.report.pdf import pdf_report
-from livertumor_cli.report.words import TABLE_COLUMNS, lesion_facts, table_rows
+from livertumor_cli.report.words import TABLE_COLUMNS, lesion_facts, lesion_table, method_rows
 from livertumor_cli.volume import Source
 
 PNG = bytes.fromhex(
@@ -98,15 +98,28 @@ def test_nothing_names_the_patient(source):
 
 
 def test_rows_and_facts():
-    (row,) = table_rows(report_of())
-    assert len(row) == len(TABLE_COLUMNS)
+    columns, (row,) = lesion_table(report_of())
+    assert columns == tuple(title for title in TABLE_COLUMNS if title != "Segment")
+    assert len(row) == len(columns)
     assert row[:4] == ("1", "14.1 × 7.0", "20.0", "1.24 (1.10 to 1.40)")
     assert row[-1] == "at scan border, borderline"
     facts = dict(lesion_facts(report_of()["lesions"][0]))
     assert facts["Capsule"] == "12.3 mm away"
     assert "Nearest vessel" not in facts
-    assert facts["Segments (approximate)"] == "8 (75 %), 5 (25 %)"
+    assert facts["Segments (approximate)"] == "VIII (75 %), V (25 %)"
     assert "Volume over scales" not in facts
+
+
+def test_segments_are_called_approximate():
+    columns, (row,) = lesion_table(report_of(SEGMENTED))
+    assert columns == TABLE_COLUMNS
+    assert row[columns.index("Segment")] == "VIII/V"
+    text = html_report(report_of(SEGMENTED), FIGURES)
+    assert "Couinaud segments (approximate)" in text
+    assert "<td>Volume ml</td><td>50</td><td>100</td>" in text
+    assert "Couinaud segments" not in html_report(report_of(), FIGURES)
+    assert "approximate" in dict(method_rows(report_of(SEGMENTED)))["Couinaud segments"]
+    assert "Couinaud segments" not in dict(method_rows(report_of()))
 
 
 def test_touching_is_said():
@@ -118,7 +131,8 @@ def test_touching_is_said():
 
 
 @pytest.mark.parametrize(
-    ("findings", "pages"), [(NONE, (1, 3)), (FINDINGS, (2, 4)), (MANY, (11, 25))]
+    ("findings", "pages"),
+    [(NONE, (1, 3)), (FINDINGS, (2, 4)), (SEGMENTED, (2, 4)), (MANY, (11, 25))],
 )
 def test_pdf_has_its_pages(findings, pages):
     content = pdf_report(report_of(findings), FIGURES)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, lesion
+from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, SEGMENTED, lesion
 
 from livertumor_cli.cli.case_table import MOST_LESIONS, print_case_table
 from livertumor_cli.report.json_report import build_report
@@ -14,8 +14,9 @@ from livertumor_cli.report.tables import (
     CSV_COLUMNS,
     TERMINAL_COLUMNS,
     TERMINAL_LEGEND,
-    lesion_rows,
+    lesion_table,
     lesions_csv,
+    segment_rows,
     summary_rows,
 )
 
@@ -66,9 +67,9 @@ def test_csv_columns_carry_their_unit():
 
 
 def test_terminal_rows():
-    (row,) = lesion_rows(report_of(FINDINGS))
+    columns, (row,) = lesion_table(report_of(FINDINGS))
     assert row == ("1", "1.24", "14.1", "7.0", "20.0", "12.3", "-", "3", "61", "eb")
-    assert len(row) == len(TERMINAL_COLUMNS)
+    assert columns == tuple(title for title in TERMINAL_COLUMNS if title != "Segment")
     summary = dict(summary_rows(report_of(FINDINGS)))
     assert summary["Tumor burden"] == "1.0 %"
     assert summary["Candidate targets (lesions 1), sum"] == "14.1 mm"
@@ -76,12 +77,30 @@ def test_terminal_rows():
     assert "Longest diameter" not in dict(summary_rows(report_of(NONE)))
 
 
+def test_terminal_rows_with_segments():
+    columns, (row,) = lesion_table(report_of(SEGMENTED))
+    assert columns == TERMINAL_COLUMNS
+    assert row[columns.index("Segment")] == "VIII/V"
+    assert segment_rows(report_of(FINDINGS)) == []
+    names, volumes, tumors = segment_rows(report_of(SEGMENTED))
+    assert names == ("Segment", "I", "II", "III", "IV", "V", "VI", "VII", "VIII")
+    assert volumes == ("Volume ml", "50", "100", "150", "200", "250", "300", "350", "400")
+    assert tumors == ("Tumors ml", "0.0", "0.0", "0.0", "0.0", "0.3", "0.0", "0.0", "0.9")
+
+
+def test_a_small_share_is_no_segment_of_a_lesion():
+    part = replace(lesion().surroundings, couinaud_shares=((4, 0.9), (3, 0.1), (2, 0.099)))
+    findings = replace(SEGMENTED, lesions=(replace(lesion(), surroundings=part),))
+    columns, (row,) = lesion_table(report_of(findings))
+    assert row[columns.index("Segment")] == "IV/III"
+
+
 def test_terminal_rows_show_what_does_not_exist():
     findings = replace(FINDINGS, liver_mean_hu=math.nan)
     assert dict(summary_rows(report_of(findings)))["Liver mean density"] == "-"
 
 
-@pytest.mark.parametrize("findings", [NONE, FINDINGS, MANY])
+@pytest.mark.parametrize("findings", [NONE, FINDINGS, MANY, SEGMENTED])
 def test_printed_table_fits_80_columns(findings, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     print_case_table(report_of(findings, flags=("A long sentence [0.5, 1.0] " * 6,)))
@@ -99,3 +118,4 @@ def test_printed_table_fits_80_columns(findings, capsys, monkeypatch):
     assert len(found) == min(len(findings.lesions), MOST_LESIONS)
     assert ("smaller lesions are in lesions.csv" in output.out) == (findings is MANY)
     assert ("No tumor was found." in output.out) == (not findings.lesions)
+    assert ("approximate" in output.out) == (findings.segments is not None)

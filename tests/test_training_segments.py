@@ -10,8 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from torch import Tensor, nn
 from training_cases import TINY_LESION
 

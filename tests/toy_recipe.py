@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from livertumor_cli.anatomy import SEGMENT_CLASSES
 from livertumor_cli.engine.engine import Device, EngineKind
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.pipeline import SegmentOptions
@@ -35,6 +36,9 @@ WINDOW_HU = (-160.0, 240.0)
 AIR, BODY, LIVER, TUMOR, VESSEL = -1000, 20, 100, 160, 220
 THRESHOLDS_HU = (60.5, 130.5, 190.5)
 """From here on liver, tumor, vessel; halves, so that no whole number lies on one."""
+
+SEGMENT_THRESHOLDS_HU = (0.5, 60.5, 130.5, 190.5, 225.5, 228.5, 231.5, 234.5)
+"""The toy's segment II is the liver without its tumor, III the tumor, IV the vessel."""
 
 GAIN = 20.0
 """Steepness of the logits: low enough that probabilities stay smooth between two voxels."""
@@ -163,7 +167,22 @@ def toy_stage(**changes: Any) -> Stage:
     return Stage(**(values | changes))
 
 
-def write_toy_recipe(folder: Path, *, margin_mm: float = 8.0, **changes: Any) -> Recipe:
+def segment_stage(**changes: Any) -> Stage:
+    """The stage of segments on a 4 mm grid, blind to what is no liver."""
+    values: dict[str, Any] = {
+        "name": StageRole.SEGMENTS,
+        "file": "segments.onnx",
+        "spacing_mm": (4.0, 4.0, 4.0),
+        "patch": (24, 24, 24),
+        "classes": ("background", *SEGMENT_CLASSES),
+        "surroundings_mm": 0.0,
+    }
+    return toy_stage(**(values | changes))
+
+
+def write_toy_recipe(
+    folder: Path, *, margin_mm: float = 8.0, segments: bool = False, **changes: Any
+) -> Recipe:
     """Liver stage on a 4 mm grid, lesion stage on the scan's own unless `changes` say else."""
     lesion = toy_stage(**changes)
     patch = lesion.network_patch
@@ -177,6 +196,10 @@ def write_toy_recipe(folder: Path, *, margin_mm: float = 8.0, **changes: Any) ->
         patch=(16, 16, 16),
         classes=("background", "liver"),
     )
+    stages = [liver, toy_stage(**(changes | {"sha256": lesion_sha}))]
+    if segments:
+        sha = write_model(folder / "segments.onnx", (24, 24, 24), SEGMENT_THRESHOLDS_HU)
+        stages.append(segment_stage(sha256=sha))
     recipe = Recipe(
         folder=folder,
         name="toy",
@@ -186,7 +209,7 @@ def write_toy_recipe(folder: Path, *, margin_mm: float = 8.0, **changes: Any) ->
         training_data="none",
         license="Apache-2.0",
         liver_box_margin_mm=margin_mm,
-        stages=(liver, toy_stage(**(changes | {"sha256": lesion_sha}))),
+        stages=tuple(stages),
     )
     (folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     return recipe

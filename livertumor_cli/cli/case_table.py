@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from livertumor_cli.cli.console import stdout_console
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MOST_LESIONS = 25
 """What one screen holds beside the other numbers; the files hold all."""
@@ -17,14 +20,14 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     Args:
         report: From `report.json_report.build_report`.
     """
-    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from livertumor_cli.report.tables import (
-        TERMINAL_COLUMNS,
+        SEGMENT_HEADING,
         TERMINAL_LEGEND,
-        lesion_rows,
+        lesion_table,
+        segment_rows,
         summary_rows,
     )
 
@@ -35,14 +38,13 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     for name, value in summary_rows(report):
         summary.add_row(name, value)
     console.print(summary)
-    rows = lesion_rows(report)
+    columns, rows = lesion_table(report)
+    segments = segment_rows(report)
+    if segments:
+        console.print(f"\n{SEGMENT_HEADING}")
+        console.print(_table(segments[0], segments[1:]))
     if rows:
-        lesions = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-        for title in TERMINAL_COLUMNS:
-            lesions.add_column(title, justify="right", no_wrap=True)
-        for row in rows[:MOST_LESIONS]:
-            lesions.add_row(*row)
-        console.print(lesions)
+        console.print(_table(columns, rows[:MOST_LESIONS]))
         for line in TERMINAL_LEGEND:
             console.print(line)
         console.print()
@@ -54,3 +56,16 @@ def print_case_table(report: Mapping[str, Any]) -> None:
         # Text, as brackets in a sentence are no markup.
         console.print(Text(f"! {flag}"))
     console.print(Text(report["disclaimer"]))
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Right-aligned columns under a line."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -24,6 +24,7 @@ STEP_TEXTS = {
     "open networks": "Opening the networks",
     "liver": "Finding the liver",
     "lesions": "Segmenting liver, tumors, vessels",
+    "segments": "Telling the liver's segments",
     "measure": "Measuring",
     "compare": "Comparing with the references",
     "write": "Writing",

@@ -67,15 +67,15 @@ def require_place(folder: Path, task: Task) -> None:
         task: What was trained.
 
     Raises:
-        ConfigError: If the liver stage would be the only one of a recipe, or a recipe that is
-            there cannot be read.
+        ConfigError: If another than the lesion stage would be the only one of a recipe, or a
+            recipe that is there cannot be read.
     """
     if (folder / RECIPE_FILE).is_file():
         load_recipe(folder)
-    elif role_of(task) is StageRole.LIVER:
+    elif role_of(task) is not StageRole.LESION:
         raise ConfigError(
-            f"{folder} holds no recipe that a liver stage could join.",
-            hint="Export the lesion stage first: it may stand alone, a liver stage may not.",
+            f"{folder} holds no recipe that a {role_of(task)} stage could join.",
+            hint="Export the lesion stage first: it may stand alone, the others may not.",
         )
 
 

@@ -1,28 +1,32 @@
-"""Two stages: find the liver on a coarse grid of the whole scan, then look closely in its box."""
+"""The stages: find the liver on a coarse grid, look closely in its box, tell its segments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.errors import ConfigError, NoLiverError
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.decide import Tidied, box_of, liver_region, tidy
+from livertumor_cli.inference.decide import Tidied, liver_region, tidy
+from livertumor_cli.inference.liver_box import (
+    KnownLiver,
+    grid_about,
+    near,
+    reach_mm,
+    share_of,
+    stage_grid,
+)
 from livertumor_cli.inference.native import labels_on_scan, tumor_probabilities
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.resample import (
-    box_holding,
-    patient_grid,
-    resample_to,
-    to_patient_axes,
-)
+from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.inference.scales import predict_scales
+from livertumor_cli.inference.segments import predict_segments, segments_on_scan
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume
@@ -44,12 +48,15 @@ class Segmentation:
         flags: Sentences the reader of the result must see.
         tumor_probabilities: Of every tumor voxel, in the order of `labels == Label.TUMOR`.
         scale_tumors: What each scale alone calls tumor; None with one scale.
+        segments: Couinaud segment of every liver voxel, 1 to 8, shape of the scan; None where the
+            recipe has no stage for them.
     """
 
     labels: LabelArray
     flags: tuple[str, ...]
     tumor_probabilities: FloatArray | None = None
     scale_tumors: ScaleTumors | None = None
+    segments: LabelArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +81,6 @@ class ScaleTumors:
             yield mask & self.liver
 
 
-@dataclass(frozen=True, slots=True)
-class CoarseLiver:
-    """The liver as the first stage sees it: one component on a coarse grid."""
-
-    mask: BoolArray
-    geometry: Geometry
-
-
 def run_cascade(
     volume: Volume,
     *,
@@ -99,7 +98,7 @@ def run_cascade(
         engines: An opened network for every stage of the recipe.
         scales: Zoom factors of the second stage; the recipe's own where None.
         on_progress: Told after each window.
-        watch: Books the steps find_liver, segment_lesions and back_to_scan.
+        watch: Books the steps find_liver, segment_lesions, back_to_scan and find_segments.
 
     Raises:
         NoLiverError: If a stage finds less liver than SMALLEST_LIVER_ML.
@@ -117,7 +116,7 @@ def run_cascade(
         recipe=recipe,
         engine=engines[StageRole.LESION],
         scales=scales or lesion.scales,
-        on_step=lambda done, total: on_progress("lesions", done, total),
+        on_step=partial(on_progress, "lesions"),
     )
     watch.lap("segment_lesions")
     tidied = _tidy_or_refuse(prediction, lesion)
@@ -126,7 +125,15 @@ def run_cascade(
     watch.lap("back_to_scan")
     packed = tidied.prediction.tumor_at_scales
     tumors = ScaleTumors(packed, tidied.liver, tidied.prediction.geometry) if packed else None
-    return Segmentation(labels, tidied.flags, probabilities, tumors)
+    segments = None
+    if recipe.has_stage(StageRole.SEGMENTS):
+        step = partial(on_progress, "segments")
+        liver = KnownLiver(tidied.liver, tidied.prediction.geometry)
+        stage, engine = recipe.stage(StageRole.SEGMENTS), engines[StageRole.SEGMENTS]
+        found = predict_segments((hu, geometry), liver, stage=stage, engine=engine, on_step=step)
+        segments = segments_on_scan(found, labels, scan=volume.geometry)
+        watch.lap("find_segments")
+    return Segmentation(labels, tidied.flags, probabilities, tumors, segments)
 
 
 def _find_liver(
@@ -136,7 +143,7 @@ def _find_liver(
     recipe: Recipe,
     engines: Mapping[StageRole, Engine],
     on_progress: CascadeProgress,
-) -> CoarseLiver:
+) -> KnownLiver:
     """The largest liver component of the whole scan."""
     stage = recipe.stage(StageRole.LIVER)
     prediction = predict_scales(
@@ -145,18 +152,18 @@ def _find_liver(
         stage=stage,
         engine=engines[StageRole.LIVER],
         scales=stage.scales,
-        target=_stage_grid(geometry, stage),
+        target=stage_grid(geometry, stage),
         needed=None,
-        on_step=lambda done, total: on_progress("liver", done, total),
+        on_step=partial(on_progress, "liver"),
     )
     mask = liver_region(prediction, stage)
     _require_liver(mask, prediction.geometry)
-    return CoarseLiver(mask, prediction.geometry)
+    return KnownLiver(mask, prediction.geometry)
 
 
 def _look_closely(
     scan: tuple[HuArray, Geometry],
-    coarse: CoarseLiver | None,
+    coarse: KnownLiver | None,
     *,
     recipe: Recipe,
     engine: Engine,
@@ -182,8 +189,8 @@ def _look_closely(
         stage=stage,
         engine=engine,
         scales=scales,
-        target=_lesion_grid(geometry, coarse, stage=stage, margin_mm=margin_mm),
-        needed=_near(coarse, _reach_mm(stage, margin_mm)) if coarse else None,
+        target=grid_about(geometry, coarse, stage=stage, margin_mm=margin_mm),
+        needed=near(coarse, reach_mm(stage, margin_mm)) if coarse else None,
         on_step=on_step,
     )
     if coarse and "liver" not in stage.structures:
@@ -199,56 +206,9 @@ def _require_liver(mask: BoolArray, geometry: Geometry) -> None:
         )
 
 
-def _stage_grid(geometry: Geometry, stage: Stage) -> Geometry:
-    """The grid of a stage over the whole scan: along the patient's axes, or the scan's own."""
-    return patient_grid(geometry, stage.spacing_mm) if stage.spacing_mm else geometry
-
-
-def _lesion_grid(
-    geometry: Geometry, coarse: CoarseLiver | None, *, stage: Stage, margin_mm: float
-) -> Geometry:
-    """The second stage's grid over the liver with its margin, as far as the scan reaches.
-
-    A liver smaller than the network's patch is given the patch's size: what surrounds it in the
-    patient is a better frame than padding.
-    """
-    whole = _stage_grid(geometry, stage)
-    if coarse is None:
-        return whole
-    box = coarse.geometry.cropped(box_of(coarse.mask))
-    liver = box.grown(_margin_voxels(margin_mm, coarse.geometry))
-    return whole.cropped(box_holding(whole, liver.corners_lps(), least=stage.patch))
-
-
-def _margin_voxels(margin_mm: float, geometry: Geometry) -> tuple[int, int, int]:
-    """A margin in voxels along z, y, x; one more than fit, as grids end at voxel centers."""
-    z, y, x = (int(margin_mm / step) + 1 for step in geometry.spacing_mm)
-    return z, y, x
-
-
-def _reach_mm(stage: Stage, margin_mm: float) -> float:
-    """How far from the coarse liver the second stage looks."""
-    return margin_mm if stage.surroundings_mm is None else stage.surroundings_mm
-
-
-def _near(coarse: CoarseLiver, margin_mm: float) -> Callable[[Geometry], BoolArray]:
-    """Which voxels of a grid lie within the margin of the coarse liver."""
-    margin = _margin_voxels(margin_mm, coarse.geometry)
-    padded = np.pad(coarse.mask, [(few, few) for few in margin])
-    distance_mm = ndimage.distance_transform_edt(~padded, sampling=coarse.geometry.spacing_mm)
-    near = CoarseLiver(np.asarray(distance_mm <= margin_mm), coarse.geometry.grown(margin))
-    return lambda target: np.asarray(_share_of(near, target) >= 0.5)
-
-
-def _share_of(coarse: CoarseLiver, target: Geometry) -> HuArray:
-    """How much of each voxel of a grid a coarse mask fills, 0 to 1."""
-    mask = coarse.mask.astype(np.float32)
-    return resample_to(mask, coarse.geometry, target=target, outside_hu=0.0)
-
-
-def _with_liver(prediction: Prediction, coarse: CoarseLiver) -> Prediction:
+def _with_liver(prediction: Prediction, coarse: KnownLiver) -> Prediction:
     """Add the first stage's liver where the second stage knows only what lies in a liver."""
-    inside = _share_of(coarse, prediction.geometry)
+    inside = share_of(coarse, prediction.geometry)
     structures = np.minimum(prediction.probabilities[1:], inside)
     liver = np.maximum(inside - structures.sum(axis=0), 0)
     return Prediction(

@@ -39,7 +39,7 @@ def labels_on_scan(tidied: Tidied, *, stage: Stage, scan: Geometry) -> LabelArra
     prediction = tidied.prediction
     corners = prediction.geometry.cropped(box_of(tidied.liver)).grown(RIM).corners_lps()
     maps = [to_image(part, prediction.geometry) for part in prediction.probabilities[1:]]
-    for slab in _slabs(box_holding(geometry, corners)):
+    for slab in slabs(box_holding(geometry, corners)):
         grid = geometry.cropped(slab)
         parts = [interpolate(image, grid, outside=0.0) for image in maps]
         oriented[slab] = _choose(parts, prediction.structures, stage=stage)
@@ -71,7 +71,7 @@ def tumor_probabilities(
     channel = 1 + prediction.structures.index("tumor")
     image = to_image(prediction.probabilities[channel], prediction.geometry)
     depth, height, width = geometry.shape
-    for slab in _slabs((slice(0, depth), slice(0, height), slice(0, width))):
+    for slab in slabs((slice(0, depth), slice(0, height), slice(0, width))):
         oriented[slab] = interpolate(image, geometry.cropped(slab), outside=0.0)
     found: FloatArray = values[tumor[box]]
     return found
@@ -100,7 +100,7 @@ def _choose(parts: list[FloatArray], structures: tuple[str, ...], *, stage: Stag
     return labels
 
 
-def _slabs(box: Box) -> list[Box]:
+def slabs(box: Box) -> list[Box]:
     """A box cut along z into slabs of about SLAB_VOXELS."""
     plane = (box[1].stop - box[1].start) * (box[2].stop - box[2].start)
     depth = max(1, SLAB_VOXELS // plane)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from livertumor_cli.anatomy import Label
+from livertumor_cli.anatomy import SEGMENT_CLASSES, Label
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray, InstanceArray, LabelArray
 from livertumor_cli.axial import axial_axis
-from livertumor_cli.findings import CaseFindings, Lesion, Surroundings
+from livertumor_cli.findings import CaseFindings, Lesion, SegmentFinding, Surroundings
 from livertumor_cli.geometry import Box, Geometry
 from livertumor_cli.measure.components import bounding_box
 from livertumor_cli.measure.diameters import axial_diameters, max_3d_diameter_mm
@@ -107,6 +107,21 @@ class _Case:
             lesions=tuple(self._measured()) if tumor_ml else (),
             axial_axis=axial_axis(self.geometry),
             vessel_mean_hu=mean_hu(hu, labels == Label.VESSEL),
+            segments=self._segment_findings(labels),
+        )
+
+    def _segment_findings(self, labels: LabelArray) -> tuple[SegmentFinding, ...] | None:
+        if self.extras.segments is None:
+            return None
+        segments = self.extras.segments[self.box]
+        voxels, tumor = (
+            np.bincount(segments[part], minlength=1 + len(SEGMENT_CLASSES))
+            for part in (labels > 0, labels == Label.TUMOR)
+        )
+        volumes_ml, tumors_ml = voxels * self.geometry.voxel_ml, tumor * self.geometry.voxel_ml
+        return tuple(
+            SegmentFinding(number, float(volumes_ml[number]), float(tumors_ml[number]))
+            for number in range(1, 1 + len(SEGMENT_CLASSES))
         )
 
     def _measured(self) -> Iterator[Lesion]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from livertumor_cli.anatomy import SEGMENT_CLASSES
 from livertumor_cli.errors import ConfigError, ModelNotFoundError
 from livertumor_cli.recipes.stage import (
     Activation,
@@ -67,7 +68,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A cascade of one or two stages and where it comes from.
+    """A cascade of one to three stages and where it comes from.
 
     Attributes:
         folder: Folder that holds `recipe.toml` and the ONNX files.
@@ -220,17 +221,35 @@ def _read_stages(table: Table) -> tuple[Stage, ...]:
         read_stage(values, where=f"{table.where}: [[stages]] {number}")
         for number, values in enumerate(raw, start=1)
     )
+    _check_order(table, stages)
+    return stages
+
+
+def _check_order(table: Table, stages: tuple[Stage, ...]) -> None:
+    """Every stage must find what it needs of those before it."""
     roles = [stage.name for stage in stages]
-    if roles == [StageRole.LIVER, StageRole.LESION]:
-        if "liver" not in stages[0].classes:
-            raise table.fault("the liver stage must have the class 'liver'")
-    elif roles != [StageRole.LESION]:
-        found = ", ".join(roles) or "none"
+    drawing = [role for role in roles if role is not StageRole.SEGMENTS]
+    if roles not in (drawing, [*drawing, StageRole.SEGMENTS]) or drawing not in (
+        [StageRole.LIVER, StageRole.LESION],
+        [StageRole.LESION],
+    ):
         raise table.fault(
-            f"the stages are: {found}", hint="Give 'liver' and then 'lesion', or 'lesion' alone."
+            f"the stages are: {', '.join(roles) or 'none'}",
+            hint="Give 'liver' and then 'lesion', or 'lesion' alone; 'segments' may follow.",
         )
-    elif "liver" not in stages[0].classes:
-        raise table.fault("a lesion stage that stands alone must have the class 'liver'")
+    if "liver" not in stages[0].classes:
+        stage = "the liver stage" if len(drawing) > 1 else "a lesion stage that stands alone"
+        raise table.fault(f"{stage} must have the class 'liver'")
     if roles[0] is StageRole.LIVER and stages[0].surroundings_mm is not None:
         raise table.fault("'surroundings_mm' needs a stage before it, whose liver it means")
-    return stages
+    if roles[-1] is StageRole.SEGMENTS:
+        _check_segments(table, stages[-1])
+
+
+def _check_segments(table: Table, stage: Stage) -> None:
+    """The likeliest of all eight segments is taken: thresholds would never be looked at."""
+    missing = [name for name in SEGMENT_CLASSES if name not in stage.classes]
+    if missing:
+        raise table.fault(f"the segments stage lacks the class '{missing[0]}'")
+    if stage.thresholds:
+        raise table.fault("the segments stage has 'thresholds', and takes the likeliest segment")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from livertumor_cli.anatomy import CLASS_NAMES
+from livertumor_cli.anatomy import CLASS_NAMES, SEGMENT_CLASSES
 from livertumor_cli.recipes.table import Table
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -21,6 +21,8 @@ class StageRole(StrEnum):
     """Finds the box that holds the liver."""
     LESION = "lesion"
     """Works in that box, or in the whole scan where no stage comes before it."""
+    SEGMENTS = "segments"
+    """Tells the Couinaud segments of the liver that the stages before it have drawn."""
 
 
 class Weighting(StrEnum):
@@ -125,7 +127,14 @@ class Stage:
     @property
     def structures(self) -> tuple[str, ...]:
         """The classes other than background, in the order of their label values."""
-        return tuple(name for name in CLASS_NAMES[1:] if name in self.classes)
+        return tuple(name for name in _class_names(self.name)[1:] if name in self.classes)
+
+
+def _class_names(role: StageRole) -> tuple[str, ...]:
+    """What the channels of a stage may be, in the order of the label values."""
+    if role is StageRole.SEGMENTS:
+        return CLASS_NAMES[0], *SEGMENT_CLASSES
+    return CLASS_NAMES
 
 
 NATIVE = "native"
@@ -153,13 +162,14 @@ def read_stage(values: Mapping[str, object], *, where: str) -> Stage:
         ConfigError: If a key is unknown or missing or a value cannot be.
     """
     table = Table(values, where=where, required=REQUIRED_KEYS, optional=OPTIONAL_KEYS)
-    classes = _read_classes(table)
+    role = table.choice("name", StageRole)
+    classes = _read_classes(table, role)
     dimensions = table.whole_number("dimensions")
     if dimensions not in (2, 3):
         raise table.fault(f"'dimensions' must be 2 or 3, not {dimensions}")
     hu_window, percentiles = _read_window(table)
     return Stage(
-        name=table.choice("name", StageRole),
+        name=role,
         network=table.text("network"),
         file=_read_file_name(table),
         sha256=_read_sha256(table),
@@ -255,11 +265,12 @@ def _read_window(table: Table) -> tuple[Range | None, Range | None]:
     return None, (low, high)
 
 
-def _read_classes(table: Table) -> tuple[str, ...]:
+def _read_classes(table: Table, role: StageRole) -> tuple[str, ...]:
     classes = table.texts("classes")
-    unknown = [name for name in classes if name not in CLASS_NAMES]
+    names = _class_names(role)
+    unknown = [name for name in classes if name not in names]
     if unknown:
-        hint = f"Known: {', '.join(CLASS_NAMES)}."
+        hint = f"Known: {', '.join(names)}."
         raise table.fault(f"unknown class '{unknown[0]}'", hint=hint)
     if len(set(classes)) != len(classes):
         raise table.fault(f"'classes' names one twice: {', '.join(classes)}")

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from livertumor_cli.report import words
 from livertumor_cli.report.figures import OVERVIEWS, PROJECTIONS, lesion_file
-from livertumor_cli.report.tables import summary_rows
+from livertumor_cli.report.tables import SEGMENT_HEADING, segment_rows, summary_rows
 
 PROJECTION_WORDS = {"front": "Liver from the front", "below": "Liver from below"}
 
@@ -28,11 +28,14 @@ def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     source = files("livertumor_cli.report").joinpath("report.html.j2").read_text("utf-8")
+    columns, rows = words.lesion_table(report)
     return environment.from_string(source).render(
         report=report,
         summary=summary_rows(report),
-        columns=words.TABLE_COLUMNS,
-        rows=words.table_rows(report),
+        columns=columns,
+        rows=rows,
+        segment_heading=SEGMENT_HEADING,
+        segments=segment_rows(report),
         overviews=[_line(figures, kind) for kind in ("overview", "projection")],
         orientation=words.ORIENTATION,
         lesion_caption=words.LESION_CAPTION,

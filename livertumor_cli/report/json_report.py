@@ -9,12 +9,13 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
+from livertumor_cli.anatomy import SEGMENT_NUMERALS
 from livertumor_cli.findings import Axis, CaseFindings, Lesion, Surroundings
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.report.run_record import RunRecord
 from livertumor_cli.volume import Source
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Grows by 0.1 when a key is added, by 1 when a key changes its meaning or goes."""
 
 DISCLAIMER = "Research use only, not a medical device."
@@ -51,6 +52,14 @@ METHOD: dict[str, object] = {
 }
 """How the numbers are defined, in every report beside them."""
 
+SEGMENT_METHOD: dict[str, object] = {
+    "couinaud_segments": (
+        "approximate: as a network tells them; its borders may lie many millimeters beside those "
+        "that an expert draws along the vessels"
+    ),
+}
+"""Added where the liver's segments were told."""
+
 
 def build_report(
     findings: CaseFindings, *, source: Source, geometry: Geometry, record: RunRecord
@@ -72,7 +81,7 @@ def build_report(
         "disclaimer": DISCLAIMER,
         "input": _input(source, geometry),
         **_run(record),
-        "method": dict(METHOD),
+        "method": {**METHOD, **({} if findings.segments is None else SEGMENT_METHOD)},
         "liver": {
             "volume_ml": _rounded(findings.liver_volume_ml, 3),
             "without_tumor_ml": _rounded(findings.liver_without_tumor_ml, 3),
@@ -83,6 +92,7 @@ def build_report(
             "volume_ml": _rounded(findings.vessel_volume_ml, 3),
             "mean_hu": _rounded(findings.vessel_mean_hu, 1),
         },
+        "segments": _segments(findings),
         "lesions": lesion_entries(findings, source=source),
     }
 
@@ -193,6 +203,20 @@ def _surroundings(surroundings: Surroundings) -> dict[str, Any]:
             else {str(segment): _rounded(part, 3) for segment, part in shares}
         ),
     }
+
+
+def _segments(findings: CaseFindings) -> list[dict[str, Any]] | None:
+    if findings.segments is None:
+        return None
+    return [
+        {
+            "number": segment.number,
+            "name": SEGMENT_NUMERALS[segment.number - 1],
+            "volume_ml": _rounded(segment.volume_ml, 3),
+            "tumor_ml": _rounded(segment.tumor_ml, 3),
+        }
+        for segment in findings.segments
+    ]
 
 
 def _range(ends: tuple[float, float] | None) -> list[float | None] | None:

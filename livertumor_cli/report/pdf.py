@@ -26,7 +26,7 @@ from reportlab.platypus import (
 from livertumor_cli.report import words
 from livertumor_cli.report.figures import lesion_file
 from livertumor_cli.report.html import overview_names, pictured
-from livertumor_cli.report.tables import summary_rows
+from livertumor_cli.report.tables import SEGMENT_HEADING, segment_rows, summary_rows
 
 # Pictures as they are: as letters, which only ancient printers need, they take seconds to write.
 rl_config.useA85 = 0
@@ -43,7 +43,8 @@ _HEADING = ParagraphStyle("heading", _BOLD, fontSize=11.5, leading=14, spaceBefo
 _SIZE = ParagraphStyle("size", _BOLD, fontSize=14, leading=18)
 _CELL = ParagraphStyle("cell", _TEXT, fontSize=7.5, leading=9)
 _HEAD = ParagraphStyle("head", _CELL, fontName="Helvetica-Bold")
-_COLUMNS_MM = (11, 26, 12, 33, 10, 9, 12, 15, 14, 11, 24)
+_WIDTHS_MM = (11, 26, 12, 33, 10, 9, 12, 15, 14, 16, 11, 24)
+_COLUMNS_MM = dict(zip(words.TABLE_COLUMNS, _WIDTHS_MM, strict=True))
 _PLAIN = [("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0)]
 _TIGHT = [*_PLAIN, ("TOPPADDING", (0, 0), (-1, -1), 0.5), ("BOTTOMPADDING", (0, 0), (-1, -1), 0.5)]
 
@@ -65,7 +66,13 @@ def pdf_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> bytes
         invariant=1,
         **dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), _MARGIN),
     )
-    story = [*_front(report), *_lesions(report), *_pictures(report, figures), *_back(report)]
+    story = [
+        *_front(report),
+        *_lesions(report),
+        *_segments(report),
+        *_pictures(report, figures),
+        *_back(report),
+    ]
 
     def foot(canvas: Canvas, _document: SimpleDocTemplate) -> None:
         canvas.setFont("Helvetica", 7.5)
@@ -105,12 +112,28 @@ def _front(report: Mapping[str, Any]) -> list[Flowable]:
 
 def _lesions(report: Mapping[str, Any]) -> list[Flowable]:
     heading = _paragraph("Lesions", _HEADING)
-    rows = words.table_rows(report)
+    columns, rows = words.lesion_table(report)
     if not rows:
         sentence = "No tumor was found. That a program finds none does not mean that there is none."
         return [heading, _paragraph(sentence)]
-    cells = [[_paragraph(title, _HEAD) for title in words.TABLE_COLUMNS]]
-    cells += [[_paragraph(text, _CELL) for text in row] for row in rows]
+    widths = [float(_COLUMNS_MM[title]) for title in columns]
+    narrowed = min(1.0, _WIDTH / mm / sum(widths))
+    return [heading, _grid([columns, *rows], [narrowed * width for width in widths])]
+
+
+def _segments(report: Mapping[str, Any]) -> list[Flowable]:
+    rows = segment_rows(report)
+    if not rows:
+        return []
+    table = _grid(rows, [24.0] + [15.0] * (len(rows[0]) - 1))
+    return [KeepTogether([_paragraph(SEGMENT_HEADING, _HEADING), table])]
+
+
+def _grid(rows: Sequence[Sequence[str]], widths_mm: Sequence[float]) -> Table:
+    """A ruled table whose first row is its head, repeated on every page."""
+    head, *others = rows
+    cells = [[_paragraph(title, _HEAD) for title in head]]
+    cells += [[_paragraph(text, _CELL) for text in row] for row in others]
     style = [
         *_TIGHT,
         ("LINEBELOW", (0, 0), (-1, -1), 0.4, colors.lightgrey),
@@ -118,8 +141,8 @@ def _lesions(report: Mapping[str, Any]) -> list[Flowable]:
         ("LEFTPADDING", (0, 0), (-1, -1), 2),
         ("RIGHTPADDING", (0, 0), (-1, -1), 2),
     ]
-    widths = [width * mm for width in _COLUMNS_MM]
-    return [heading, Table(cells, colWidths=widths, style=style, repeatRows=1, hAlign="LEFT")]
+    widths = [width * mm for width in widths_mm]
+    return Table(cells, colWidths=widths, style=style, repeatRows=1, hAlign="LEFT")
 
 
 def _picture(png: bytes, *, height_mm: float = 0.0, width_mm: float = 0.0) -> Image:

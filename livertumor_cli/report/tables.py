@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from livertumor_cli.anatomy import SEGMENT_NUMERALS
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.report.json_report import lesion_entries
 from livertumor_cli.volume import Source
@@ -55,6 +56,7 @@ TERMINAL_COLUMNS: tuple[str, ...] = (
     "3D",
     "Capsule",
     "Vessel",
+    "Segment",
     "Slice",
     "HU",
     "Flags",
@@ -67,6 +69,14 @@ TERMINAL_LEGEND = (
 """Explains the columns; each line fits a terminal of 80 columns."""
 
 FLAG_LETTERS = {"below_measurable": "s", "touches_border": "e", "borderline": "b"}
+
+SEGMENT_COLUMN = "Segment"
+"""Shown only where a map of the segments exists."""
+
+SEGMENT_HEADING = "Couinaud segments (approximate)"
+
+LEAST_SHARE = 0.1
+"""Less of a lesion in a segment is within what the borders of approximate segments are off."""
 
 MISSING = "-"
 """Shown where a value does not exist."""
@@ -123,12 +133,65 @@ def _size_rows(tumor: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def lesion_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Cells of each lesion in the order of TERMINAL_COLUMNS, ready to print.
+def segment_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Name, volume and tumors of the segments, a column each; none without a map of them.
 
     Args:
         report: From `build_report`.
     """
+    segments = report["segments"]
+    if segments is None:
+        return []
+    return [
+        ("Segment", *(segment["name"] for segment in segments)),
+        ("Volume ml", *(cell(segment["volume_ml"], 0) for segment in segments)),
+        ("Tumors ml", *(cell(segment["tumor_ml"], 1) for segment in segments)),
+    ]
+
+
+def main_segments(lesion: Mapping[str, Any]) -> str:
+    """The segments that hold most of a lesion, such as "VIII/V"."""
+    shares = lesion["couinaud_shares"] or {}
+    names = [segment_name(key) for key, share in shares.items() if share >= LEAST_SHARE]
+    return "/".join(names) or MISSING
+
+
+def segment_name(key: str) -> str:
+    """Couinaud's numeral of a segment's number."""
+    return SEGMENT_NUMERALS[int(key) - 1]
+
+
+def with_columns(
+    report: Mapping[str, Any], columns: Sequence[str], rows: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """A table without the column of segments where the report has none.
+
+    Args:
+        report: From `build_report`.
+        columns: All titles.
+        rows: Their cells.
+    """
+    kept = [
+        place
+        for place, title in enumerate(columns)
+        if title != SEGMENT_COLUMN or report["segments"] is not None
+    ]
+    return tuple(columns[place] for place in kept), [
+        tuple(row[place] for place in kept) for row in rows
+    ]
+
+
+def lesion_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Titles and cells of the lesions, ready to print.
+
+    Args:
+        report: From `build_report`.
+    """
+    return with_columns(report, TERMINAL_COLUMNS, _lesion_rows(report))
+
+
+def _lesion_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Cells of each lesion in the order of TERMINAL_COLUMNS."""
     return [
         (
             f"{lesion['id']}",
@@ -138,6 +201,7 @@ def lesion_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
             cell(lesion["max_3d_diameter_mm"], 1),
             cell(lesion["capsule_distance_mm"], 1),
             cell(lesion["vessel_distance_mm"], 1),
+            main_segments(lesion),
             f"{lesion['slice_index']}",
             cell(lesion["mean_hu"], 0),
             "".join(FLAG_LETTERS[flag] for flag in lesion["flags"]) or MISSING,

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from livertumor_cli.report.tables import MISSING, cell
+from livertumor_cli.report.tables import (
+    MISSING,
+    SEGMENT_COLUMN,
+    cell,
+    main_segments,
+    segment_name,
+    with_columns,
+)
 
 FLAG_WORDS = {
     "below_measurable": "below measurable",
@@ -23,6 +30,7 @@ TABLE_COLUMNS: tuple[str, ...] = (
     "To liver HU",
     "To capsule mm",
     "To vessel mm",
+    SEGMENT_COLUMN,
     "Prob.",
     "Flags",
 )
@@ -39,12 +47,17 @@ LESION_CAPTION = (
 )
 
 
-def table_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Cells of each lesion in the order of TABLE_COLUMNS.
+def lesion_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Titles and cells of the lesions.
 
     Args:
         report: From `build_report`.
     """
+    return with_columns(report, TABLE_COLUMNS, _table_rows(report))
+
+
+def _table_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Cells of each lesion in the order of TABLE_COLUMNS."""
     return [
         (
             str(lesion["id"]),
@@ -56,6 +69,7 @@ def table_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
             cell(lesion["contrast_to_liver_hu"], 0),
             cell(lesion["capsule_distance_mm"], 1),
             cell(lesion["vessel_distance_mm"], 1),
+            main_segments(lesion),
             cell(lesion["mean_probability"], 2),
             ", ".join(FLAG_WORDS[flag] for flag in lesion["flags"]),
         )
@@ -121,7 +135,7 @@ def _vessel(lesion: Mapping[str, Any]) -> str:
 def _segments(shares: Mapping[str, float] | None) -> str:
     if not shares:
         return ""
-    return ", ".join(f"{segment} ({100 * share:.0f} %)" for segment, share in shares.items())
+    return ", ".join(f"{segment_name(key)} ({100 * share:.0f} %)" for key, share in shares.items())
 
 
 def origin_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

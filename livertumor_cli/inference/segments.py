@@ -1,0 +1,99 @@
+"""The Couinaud segment of every liver voxel."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
+from livertumor_cli.engine.engine import Engine
+from livertumor_cli.geometry import Geometry
+from livertumor_cli.inference.decide import box_of
+from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near, reach_mm
+from livertumor_cli.inference.native import slabs
+from livertumor_cli.inference.prediction import Prediction
+from livertumor_cli.inference.resample import interpolate, to_image, to_patient_axes
+from livertumor_cli.inference.scales import predict_scales
+from livertumor_cli.inference.windows import StepProgress
+from livertumor_cli.recipes.recipe import Stage
+
+
+def predict_segments(
+    scan: tuple[HuArray, Geometry],
+    liver: KnownLiver,
+    *,
+    stage: Stage,
+    engine: Engine,
+    on_step: StepProgress,
+) -> Prediction:
+    """Probabilities of the segments about the liver; inside it every voxel has some.
+
+    Args:
+        scan: HU and grid along the patient's axes.
+        liver: As the stages before have drawn it.
+        stage: The segment stage.
+        engine: Its network.
+        on_step: Told after each window.
+
+    Raises:
+        BackendError: If the machine's memory will not do.
+    """
+    hu, geometry = scan
+    # One voxel beyond the liver, so that its outline is interpolated and not cut.
+    margin_mm = max(stage.spacing_mm or geometry.spacing_mm)
+    looked_at = near(liver, reach_mm(stage, margin_mm))
+    prediction = predict_scales(
+        hu,
+        geometry,
+        stage=stage,
+        engine=engine,
+        scales=stage.scales,
+        target=grid_about(geometry, liver, stage=stage, margin_mm=margin_mm),
+        needed=looked_at,
+        on_step=on_step,
+    )
+    _spread(prediction.probabilities, looked_at(prediction.geometry))
+    return prediction
+
+
+def _spread(probabilities: FloatArray, seen: BoolArray) -> None:
+    """Give all voxels the probabilities of the nearest that the network has seen, in place.
+
+    The liver's outline on the scan runs through voxels that lie outside on the coarse grid.
+
+    Args:
+        probabilities: Shape (1 + segments, z, y, x).
+        seen: Shape (z, y, x).
+    """
+    if seen.any():
+        nearest = ndimage.distance_transform_edt(~seen, return_distances=False, return_indices=True)
+        probabilities[1:] = probabilities[1:, *nearest]
+
+
+def segments_on_scan(prediction: Prediction, labels: LabelArray, *, scan: Geometry) -> LabelArray:
+    """The likeliest segment of every voxel of the liver.
+
+    Args:
+        prediction: From `predict_segments`.
+        labels: `anatomy.Label` values, shape of the scan; all that is not background is liver.
+        scan: The scan's own grid.
+
+    Returns:
+        uint8, shape of the scan: 1 to 8 in the liver; 0 outside, and where no network has looked.
+    """
+    segments = np.zeros(scan.shape, dtype=np.uint8)
+    liver = np.asarray(labels > 0)
+    if not liver.any():
+        return segments
+    box = box_of(liver)
+    oriented, geometry = to_patient_axes(segments[box], scan.cropped(box))
+    maps = [to_image(part, prediction.geometry) for part in prediction.probabilities[1:]]
+    depth, height, width = geometry.shape
+    for slab in slabs((slice(0, depth), slice(0, height), slice(0, width))):
+        best = np.zeros(oriented[slab].shape, dtype=np.float32)
+        for value, image in enumerate(maps, start=1):
+            part = interpolate(image, geometry.cropped(slab), outside=0.0)
+            oriented[slab][part > best] = value
+            np.maximum(best, part, out=best)
+    segments[~liver] = 0
+    return segments
