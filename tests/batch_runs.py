@@ -71,6 +71,7 @@ def run_batch(
     *,
     selection: Selection | None = None,
     observe: Recorder | None = None,
+    dask: str | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     **settings: Any,
 ) -> tuple[Recorder, BatchPlan]:
@@ -80,6 +81,7 @@ def run_batch(
     how = BatchSettings(segment=toy_options(toy, **options), **settings)
     found = find_cases(folder, leave_out=out, looker=Looker())
     with open_batch(out, how) as batch:
+        batch.dask = dask
         plan = batch.plan(found.cases, selection or Selection())
         try:
             batch.run(plan, observe=observe, should_stop=should_stop)

@@ -29,6 +29,7 @@ _GATHER_TIMEOUT_S = 30
 
 _LOCAL_HOST = "127.0.0.1"
 _LOCAL_CONFIG = {
+    "distributed.worker.multiprocessing-method": "spawn",
     # These judge memory by what Dask itself keeps, which here is nothing.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

@@ -169,7 +169,7 @@ class DaskRun:
             self._hand_out()
             self._woken.wait(_POLL_S)
             self._woken.clear()
-            for seat in self._seats.values():
+            for seat in tuple(self._seats.values()):
                 if seat.task is not None and seat.task.done():
                     self._take_answer(seat)
 
@@ -224,6 +224,8 @@ class DaskRun:
         try:
             answer = self._cluster.answer(task)
         except WorkerDiedError:
+            # If it is back under the same address, it is a new one to be checked.
+            del self._seats[seat.address]
             if job is not None:
                 self._redo(job)
             return
