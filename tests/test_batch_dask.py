@@ -224,6 +224,7 @@ def test_a_worker_that_dies_is_replaced_and_its_case_redone(
 
     def die_once(address: str, name: str, _arguments: Any) -> bool:
         if name == kind and not deaths:
+            (tmp_path / "out" / ".case-0123.partial-01").mkdir()
             deaths.append(address)
             return True
         return False
@@ -233,6 +234,7 @@ def test_a_worker_that_dies_is_replaced_and_its_case_redone(
     assert recorder.ends == dict.fromkeys(names, Outcome.DONE)
     assert len(plan.of(Task.DONE)) == 2
     assert deaths == ["one"]
+    assert not list((tmp_path / "out").glob(".*.partial-*"))
     assert journal_events(tmp_path / "out", "started") == 2 + (kind == "do_case")
     assert journal_events(tmp_path / "out", "done") == 2
 

@@ -21,7 +21,7 @@ from livertumor_cli.batch.book import CaseBook, RunContext
 from livertumor_cli.batch.cluster import Cluster, WorkerDiedError, connected
 from livertumor_cli.batch.events import CaseStep
 from livertumor_cli.batch.failure import CRASHED, Failure
-from livertumor_cli.batch.out_folder import holder_text
+from livertumor_cli.batch.out_folder import holder_text, remove_partial
 from livertumor_cli.batch.place import local_workers
 from livertumor_cli.batch.plan import MOST_CRASHES, PlannedCase, Task
 from livertumor_cli.batch.worker import Identity, NoRoom, Order, check_worker, do_case, identify
@@ -56,6 +56,8 @@ def run_on_dask(
     order = _order(context, cases, place=place, meaning=meaning)
     with connected(place) as cluster:
         DaskRun(context, cluster, order).run(cases)
+    # Of workers that died; no other is at work any more.
+    remove_partial(context.out)
 
 
 def _order(
