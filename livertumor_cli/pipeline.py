@@ -1,8 +1,7 @@
 """One scan from file to findings, in steps.
 
-The one place that composes reading, networks and measurement: the command line, the batch runner
-and Python programs all call it. `segment_case` does the steps one after the other; `read_scan`,
-`run_networks` and `measure_scan` are there for those who let the steps of several scans overlap.
+The one place that composes reading, networks and measurement. `segment_case` does the steps one
+after the other; with `read_scan`, `run_networks` and `measure_scan` those of several scans overlap.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class SegmentOptions:
         recipe: Name of an installed recipe or folder of one.
         device: Where to run.
         engine: Which program runs the networks.
-        precision: "auto" takes what the recipe's validation allows; "f32" forbids less.
+        precision: "auto" takes what the recipe's validation allows; any other must be had.
         scales: Zoom factors of the second stage; the recipe's own where None.
         threads: CPU threads; the engine's choice where None.
         series: UID or number of the DICOM series to read; the best for a liver where empty.
@@ -103,7 +102,7 @@ def open_networks(options: SegmentOptions) -> Networks:
 
     Raises:
         ModelError: If a recipe or file is missing, altered or unfit.
-        BackendError: If the device or engine asked for cannot be had.
+        BackendError: If the device, engine or precision asked for cannot be had.
     """
     recipe = find_recipe(options.recipe)
     device = resolve_device(options.device, kind=options.engine)
@@ -114,6 +113,7 @@ def open_networks(options: SegmentOptions) -> Networks:
             device=device,
             kind=options.engine,
             precision=_precision(stage, device, options.precision),
+            requires_precision=options.precision != "auto",
             threads=options.threads,
         )
         contract = ModelContract(patch=stage.network_patch, classes=len(stage.classes))

@@ -39,6 +39,14 @@ def test_other_bad_options_are_usage_errors(
     assert run(["segment", str(scan), *option]) == 2
 
 
+def test_a_precision_that_cannot_be_had(
+    segment: Callable[..., int], scan: Path, capsys: Capture
+) -> None:
+    assert segment(scan, "--engine", "onnxruntime", "--precision", "bf16", "-q") == 5
+    assert_refused(capsys, "bf16 was asked for")
+    assert names(scan.parent) == {"scan.nii.gz"}
+
+
 def test_an_unknown_recipe(segment: Callable[..., int], scan: Path, capsys: Capture) -> None:
     assert segment(scan, "--recipe", "nothing", "-q") == 4
     assert_refused(capsys, "nothing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,6 +151,19 @@ def test_bf16_is_obtained_only_where_the_cpu_has_it(
     assert open_engine.open_engine(request).info.precision is wanted
     monkeypatch.setattr(openvino_engine, "has_bf16", lambda: False)
     assert open_engine.open_engine(request).info.precision is Precision.F32
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.FP16])
+def test_a_required_precision_that_cannot_be_had_is_refused(
+    model: Path, kind: EngineKind, precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_engine, "has_bf16", lambda: False)
+    request = on_cpu(model, kind, precision=precision, requires_precision=True)
+    with pytest.raises(BackendError, match=f"{precision} was asked for.*computes in f32"):
+        open_engine.open_engine(request)
+    had = replace(request, precision=Precision.F32)
+    assert open_engine.open_engine(had).info.precision is Precision.F32
 
 
 def test_onnx_runtime_stays_at_f32_on_the_cpu(model: Path) -> None:

@@ -137,13 +137,15 @@ _NETWORK_OPTIONS = (
         type=click.Choice(PRECISIONS),
         default="auto",
         show_default=True,
-        help="auto takes the fastest that the recipe's validation allows.",
+        help="auto takes the fastest that the recipe's validation allows; another is an error where "
+        "it cannot be had.",
     ),
     click.option(
         "--scales",
         callback=parse_scales,
         metavar="LIST",
-        help="Zoom factors that are averaged, such as 0.5,1.0,1.5 (default: the recipe's).",
+        help="Zoom factors from 0.25 to 4 that are averaged, such as 0.5,1.0,1.5 (default: the "
+        "recipe's).",
     ),
     click.option(
         "--threads",

@@ -49,6 +49,7 @@ class EngineRequest:
         device: Where to run.
         kind: Which program runs it.
         precision: The lowest precision that is allowed; more is obtained where the device lacks it.
+        requires_precision: Whether to refuse instead where the device lacks it.
         threads: CPU threads; None leaves the choice to the engine.
     """
 
@@ -56,6 +57,7 @@ class EngineRequest:
     device: Device = Device.AUTO
     kind: EngineKind = EngineKind.AUTO
     precision: Precision = Precision.F32
+    requires_precision: bool = False
     threads: int | None = None
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from livertumor_cli.engine.contract import ModelContract, check_contract
 from livertumor_cli.engine.create_engine import create_engine
 from livertumor_cli.engine.cuda import find_gpu
-from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest
+from livertumor_cli.engine.engine import Device, Engine, EngineInfo, EngineKind, EngineRequest, Precision
 from livertumor_cli.engine.openvino_engine import is_openvino_installed
 from livertumor_cli.engine.probe import Probe, probe
 from livertumor_cli.errors import BackendError, ConfigError, ModelNotFoundError
@@ -30,7 +30,7 @@ def open_engine(request: EngineRequest, *, contract: ModelContract | None = None
         The engine; its `info` tells what was obtained.
 
     Raises:
-        BackendError: If the device or engine asked for cannot be used, or memory ran out.
+        BackendError: If the device, engine or required precision cannot be had, or memory ran out.
         ConfigError: If engine and device exclude each other, or the thread count is below 1.
         ModelNotFoundError: If the file is missing.
         ModelContractError: If it is no model, or its shapes are not those of the contract.
@@ -42,6 +42,8 @@ def open_engine(request: EngineRequest, *, contract: ModelContract | None = None
     device = resolve_device(request.device, kind=request.kind)
     kind = _resolve_kind(request.kind, device)
     engine = create_engine(replace(request, device=device, kind=kind))
+    if request.requires_precision:
+        _check_precision(request.precision, engine.info)
     if contract is not None:
         check_contract(
             request.file,
@@ -89,6 +91,17 @@ def _resolve_kind(kind: EngineKind, device: Device) -> EngineKind:
     if device is Device.CPU and is_openvino_installed():
         return EngineKind.OPENVINO
     return EngineKind.ONNXRUNTIME
+
+
+def _check_precision(asked: Precision, obtained: EngineInfo) -> None:
+    # TF32 is what fp16 comes to on NVIDIA GPUs: a file in float32 has the same mantissa there.
+    accepted = (asked, Precision.TF32) if asked is Precision.FP16 else (asked,)
+    if obtained.precision not in accepted:
+        raise BackendError(
+            f"{asked} was asked for, and {obtained.engine} computes in {obtained.precision} on "
+            f"this {'GPU' if obtained.device is Device.CUDA else 'CPU'}.",
+            hint="Use --precision auto, or 'livertumor doctor' to see what each engine has here.",
+        )
 
 
 @cache
