@@ -5,7 +5,8 @@
 
 Prints one row per case of a split of `cases.json` and the means, scored as `livertumor evaluate`
 does: Dice of liver (with tumors and vessels), tumor and vessels, found share of every reference
-tumor over 20 mm, and seconds. `recipes_table.py` compares recipes.
+tumor over 20 mm, and seconds. `recipes_table.py` compares recipes. Of a recipe that tells Couinaud
+segments also the Dice of each against `couinaud.nii.gz`, where that says which segment it is.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
+from segments import SEGMENT_FILE, print_segment_means, segment_dice, segment_words
+
+from livertumor_cli.case_files import CaseResult
 from livertumor_cli.engine.engine import Device, EngineKind
 from livertumor_cli.evaluation import compare_label_maps
 from livertumor_cli.io.label_folders import label_files_of, read_labels
@@ -45,7 +50,13 @@ def main() -> None:
     )
     networks = open_networks(settings)
     folders = [options.data / name for name in case_names(options.data, split=options.split)]
-    print_means([score_case(folder, settings=settings, networks=networks) for folder in folders])
+    cases, segments = [], []
+    for folder in folders:
+        agreement, dice = score_case(folder, settings=settings, networks=networks)
+        cases.append(agreement)
+        segments += [dice] if dice else []
+    print_means(cases)
+    print_segment_means(segments)
 
 
 def case_names(data: Path, *, split: str) -> list[str]:
@@ -62,8 +73,10 @@ def reference_labels(folder: Path) -> LabelMap:
     return read_labels(files)
 
 
-def score_case(folder: Path, *, settings: SegmentOptions, networks: Networks) -> CaseAgreement:
-    """Segment one case and print its row."""
+def score_case(
+    folder: Path, *, settings: SegmentOptions, networks: Networks
+) -> tuple[CaseAgreement, list[float]]:
+    """Segment one case and print its row; the list is `score_segments`."""
     started = time.perf_counter()
     result = segment_case(
         folder / "ct.nii.gz", options=settings, progress=lambda *_: None, networks=networks
@@ -82,7 +95,17 @@ def score_case(folder: Path, *, settings: SegmentOptions, networks: Networks) ->
         f"found of tumors over {LARGE_MM:.0f} mm: {', '.join(large) or 'none there'}",
         flush=True,
     )
-    return agreement
+    segments = score_segments(result, folder)
+    if segments:
+        print(f"{folder.name}: segments {segment_words(segments)}", flush=True)
+    return agreement, segments
+
+
+def score_segments(result: CaseResult, folder: Path) -> list[float]:
+    """Dice of the eight segments; empty where recipe or reference has none."""
+    if result.segments is None or not (folder / SEGMENT_FILE).is_file():
+        return []
+    return segment_dice(np.asarray(result.segments.labels, dtype=np.uint8), folder)
 
 
 def print_means(cases: list[CaseAgreement]) -> None:

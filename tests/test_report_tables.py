@@ -9,6 +9,7 @@ import pytest
 from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, SEGMENTED, lesion
 
 from livertumor_cli.cli.case_table import MOST_LESIONS, print_case_table
+from livertumor_cli.findings import Axis
 from livertumor_cli.report.json_report import build_report
 from livertumor_cli.report.tables import (
     CSV_COLUMNS,
@@ -16,6 +17,7 @@ from livertumor_cli.report.tables import (
     TERMINAL_LEGEND,
     lesion_table,
     lesions_csv,
+    main_segments,
     segment_rows,
     summary_rows,
 )
@@ -69,7 +71,7 @@ def test_csv_columns_carry_their_unit():
 def test_terminal_rows():
     columns, (row,) = lesion_table(report_of(FINDINGS))
     assert row == ("1", "1.24", "14.1", "7.0", "20.0", "12.3", "-", "3", "61", "eb")
-    assert columns == tuple(title for title in TERMINAL_COLUMNS if title != "Segment")
+    assert columns == tuple(title for title in TERMINAL_COLUMNS if title != "Segm.")
     summary = dict(summary_rows(report_of(FINDINGS)))
     assert summary["Tumor burden"] == "1.0 %"
     assert summary["Candidate targets (lesions 1), sum"] == "14.1 mm"
@@ -80,7 +82,7 @@ def test_terminal_rows():
 def test_terminal_rows_with_segments():
     columns, (row,) = lesion_table(report_of(SEGMENTED))
     assert columns == TERMINAL_COLUMNS
-    assert row[columns.index("Segment")] == "VIII/V"
+    assert row[columns.index("Segm.")] == "VIII+"
     assert segment_rows(report_of(FINDINGS)) == []
     names, volumes, tumors = segment_rows(report_of(SEGMENTED))
     assert names == ("Segment", "I", "II", "III", "IV", "V", "VI", "VII", "VIII")
@@ -89,10 +91,29 @@ def test_terminal_rows_with_segments():
 
 
 def test_a_small_share_is_no_segment_of_a_lesion():
-    part = replace(lesion().surroundings, couinaud_shares=((4, 0.9), (3, 0.1), (2, 0.099)))
-    findings = replace(SEGMENTED, lesions=(replace(lesion(), surroundings=part),))
-    columns, (row,) = lesion_table(report_of(findings))
-    assert row[columns.index("Segment")] == "IV/III"
+    for shares, names, text in (
+        (((4, 0.9), (3, 0.1), (2, 0.099)), ["IV", "III"], "IV+"),
+        (((4, 0.91), (2, 0.09)), ["IV"], "IV"),
+        ((), [], "-"),
+    ):
+        part = replace(lesion().surroundings, couinaud_shares=shares)
+        findings = replace(SEGMENTED, lesions=(replace(lesion(), surroundings=part),))
+        report = report_of(findings)
+        columns, (row,) = lesion_table(report)
+        assert main_segments(report["lesions"][0]) == names
+        assert row[columns.index("Segm.")] == text
+
+
+def test_the_largest_numbers_fit_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    line = Axis(199.9, ((0.0, 0.0, 0.0), (199.9, 0.0, 0.0)))
+    big = replace(lesion(), volume_ml=1234.56, longest_axis=line, perpendicular_axis=line)
+    big = replace(big, id=199, max_3d_diameter_mm=250.0, mean_hu=-12.0, slice_index=1023)
+    print_case_table(report_of(replace(SEGMENTED, lesions=(big,))))
+    output = capsys.readouterr().out
+    assert "…" not in output
+    assert max(map(len, output.splitlines())) <= 80
+    assert "VIII+" in output
 
 
 def test_terminal_rows_show_what_does_not_exist():

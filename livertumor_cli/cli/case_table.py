@@ -25,6 +25,7 @@ def print_case_table(report: Mapping[str, Any]) -> None:
 
     from livertumor_cli.report.tables import (
         SEGMENT_HEADING,
+        SEGMENT_LEGEND,
         TERMINAL_LEGEND,
         lesion_table,
         segment_rows,
@@ -45,7 +46,7 @@ def print_case_table(report: Mapping[str, Any]) -> None:
         console.print(_table(segments[0], segments[1:]))
     if rows:
         console.print(_table(columns, rows[:MOST_LESIONS]))
-        for line in TERMINAL_LEGEND:
+        for line in (*TERMINAL_LEGEND, *([SEGMENT_LEGEND] if segments else [])):
             console.print(line)
         console.print()
     else:

@@ -61,6 +61,11 @@ SEGMENT_METHOD: dict[str, object] = {
 """Added where the liver's segments were told."""
 
 
+def program_identity() -> dict[str, str]:
+    """Which program wrote a document, by which its folder is known as a result."""
+    return {"name": "livertumor", "version": version("livertumor")}
+
+
 def build_report(
     findings: CaseFindings, *, source: Source, geometry: Geometry, record: RunRecord
 ) -> dict[str, Any]:
@@ -77,7 +82,7 @@ def build_report(
     """
     return {
         "schema_version": SCHEMA_VERSION,
-        "program": {"name": "livertumor", "version": version("livertumor")},
+        "program": program_identity(),
         "disclaimer": DISCLAIMER,
         "input": _input(source, geometry),
         **_run(record),

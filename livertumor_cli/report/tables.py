@@ -49,14 +49,14 @@ CSV_COLUMNS: tuple[str, ...] = (
 )
 
 TERMINAL_COLUMNS: tuple[str, ...] = (
-    "Lesion",
+    "No.",
     "ml",
     "Longest",
     "Perp.",
     "3D",
     "Capsule",
     "Vessel",
-    "Segment",
+    "Segm.",
     "Slice",
     "HU",
     "Flags",
@@ -66,11 +66,13 @@ TERMINAL_LEGEND = (
     "Lengths and distances in mm. Flags: s below measurable size, e at the edge of",
     "the scan, b within one pixel of 10, 20, 30 or 50 mm.",
 )
+
+SEGMENT_LEGEND = "Segm.: the segment with most of the lesion, + where another has a tenth of it."
 """Explains the columns; each line fits a terminal of 80 columns."""
 
 FLAG_LETTERS = {"below_measurable": "s", "touches_border": "e", "borderline": "b"}
 
-SEGMENT_COLUMN = "Segment"
+SEGMENT_COLUMNS = ("Segm.", "Segment")
 """Shown only where a map of the segments exists."""
 
 SEGMENT_HEADING = "Couinaud segments (approximate)"
@@ -149,11 +151,16 @@ def segment_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def main_segments(lesion: Mapping[str, Any]) -> str:
-    """The segments that hold most of a lesion, such as "VIII/V"."""
+def main_segments(lesion: Mapping[str, Any]) -> list[str]:
+    """The segments that hold most of a lesion, such as VIII and V, the largest share first."""
     shares = lesion["couinaud_shares"] or {}
-    names = [segment_name(key) for key, share in shares.items() if share >= LEAST_SHARE]
-    return "/".join(names) or MISSING
+    return [segment_name(key) for key, share in shares.items() if share >= LEAST_SHARE]
+
+
+def _main_segment(lesion: Mapping[str, Any]) -> str:
+    """The first of them, with a plus where there are more."""
+    names = main_segments(lesion)
+    return f"{names[0]}{'+' * (len(names) > 1)}" if names else MISSING
 
 
 def segment_name(key: str) -> str:
@@ -174,7 +181,7 @@ def with_columns(
     kept = [
         place
         for place, title in enumerate(columns)
-        if title != SEGMENT_COLUMN or report["segments"] is not None
+        if title not in SEGMENT_COLUMNS or report["segments"] is not None
     ]
     return tuple(columns[place] for place in kept), [
         tuple(row[place] for place in kept) for row in rows
@@ -201,7 +208,7 @@ def _lesion_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
             cell(lesion["max_3d_diameter_mm"], 1),
             cell(lesion["capsule_distance_mm"], 1),
             cell(lesion["vessel_distance_mm"], 1),
-            main_segments(lesion),
+            _main_segment(lesion),
             f"{lesion['slice_index']}",
             cell(lesion["mean_hu"], 0),
             "".join(FLAG_LETTERS[flag] for flag in lesion["flags"]) or MISSING,

@@ -7,7 +7,6 @@ from typing import Any
 
 from livertumor_cli.report.tables import (
     MISSING,
-    SEGMENT_COLUMN,
     cell,
     main_segments,
     segment_name,
@@ -30,7 +29,7 @@ TABLE_COLUMNS: tuple[str, ...] = (
     "To liver HU",
     "To capsule mm",
     "To vessel mm",
-    SEGMENT_COLUMN,
+    "Segment",
     "Prob.",
     "Flags",
 )
@@ -69,7 +68,7 @@ def _table_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
             cell(lesion["contrast_to_liver_hu"], 0),
             cell(lesion["capsule_distance_mm"], 1),
             cell(lesion["vessel_distance_mm"], 1),
-            main_segments(lesion),
+            "/".join(main_segments(lesion)) or MISSING,
             cell(lesion["mean_probability"], 2),
             ", ".join(FLAG_WORDS[flag] for flag in lesion["flags"]),
         )
