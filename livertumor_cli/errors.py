@@ -1,7 +1,7 @@
 """Every error a user can meet, its exit code and the reasons a scan is refused.
 
 LiverTumorError                 1   base; the only class cli/app.py catches
-├ ConfigError                   2   option or TOML value refused (as click's usage errors)
+├ ConfigError                   2   option refused (as click's usage errors)
 ├ InputError                    3
 │ ├ UnsupportedFormatError          not an image, unknown format, colour, 4-D, not CT
 │ ├ SeriesSelectionError            several series fit, or none
@@ -11,6 +11,7 @@ LiverTumorError                 1   base; the only class cli/app.py catches
 │ └ NoLiverError                    no liver was found in the scan
 ├ ModelError                    4
 │ ├ ModelNotFoundError
+│ ├ RecipeError                     recipe.toml is no TOML, or has a wrong key or value
 │ ├ ModelIntegrityError             SHA-256 differs
 │ └ ModelContractError              metadata, input or output shape differ from the recipe
 ├ BackendError                  5   device or engine not available, out of memory
@@ -83,7 +84,7 @@ class LiverTumorError(Exception):
 
 
 class ConfigError(LiverTumorError):
-    """An option or a value in a TOML file is refused."""
+    """An option is refused."""
 
     exit_code = 2
 
@@ -136,6 +137,10 @@ class ModelError(LiverTumorError):
 
 class ModelNotFoundError(ModelError):
     """No recipe of that name, or a file of it is missing."""
+
+
+class RecipeError(ModelError):
+    """A `recipe.toml` is no TOML, or a key or value in it is refused."""
 
 
 class ModelIntegrityError(ModelError):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livertumor_cli.anatomy import SEGMENT_CLASSES
-from livertumor_cli.errors import ConfigError, ModelNotFoundError
+from livertumor_cli.errors import ModelNotFoundError, RecipeError
 from livertumor_cli.recipes.recipe import (
     Activation,
     CpuPrecision,
@@ -178,21 +178,21 @@ def test_a_fault_is_one_sentence_that_names_file_and_key(
     tmp_path: Path, old: str, new: str, sentence: str
 ) -> None:
     assert old in FULL
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(RecipeError) as caught:
         read(tmp_path, FULL.replace(old, new, 1))
     assert sentence in caught.value.message
     assert str(tmp_path / "recipe.toml") in caught.value.message
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == 4
 
 
 def test_a_lone_liver_stage_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the stages are: liver"):
+    with pytest.raises(RecipeError, match="the stages are: liver"):
         read(tmp_path, HEAD + LIVER)
 
 
 def test_a_lone_lesion_stage_needs_the_liver(tmp_path: Path) -> None:
     text = (HEAD + LESION).replace('["liver", "tumor"]', '["tumor"]')
-    with pytest.raises(ConfigError, match="stands alone"):
+    with pytest.raises(RecipeError, match="stands alone"):
         read(tmp_path, text)
 
 
@@ -231,12 +231,12 @@ def test_a_stage_of_segments_may_come_last(tmp_path: Path) -> None:
 def test_segments_elsewhere_or_in_part_are_refused(
     tmp_path: Path, text: str, sentence: str
 ) -> None:
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(RecipeError, match=sentence):
         read(tmp_path, HEAD + text)
 
 
 def test_stages_of_another_kind_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"must be \[\[stages\]\] tables"):
+    with pytest.raises(RecipeError, match=r"must be \[\[stages\]\] tables"):
         read(tmp_path, HEAD + "stages = [1]\n")
 
 
@@ -247,7 +247,7 @@ def test_a_folder_without_a_recipe(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_bytes(b'name = "\xff"')
-    with pytest.raises(ConfigError, match="not a TOML file"):
+    with pytest.raises(RecipeError, match="not a TOML file"):
         load_recipe(tmp_path)
 
 
@@ -338,7 +338,7 @@ def test_surroundings_are_read_and_written_back(tmp_path: Path) -> None:
 
 def test_the_first_stage_has_no_liver_to_blank_around(tmp_path: Path) -> None:
     text = FULL.replace('name = "liver"', 'name = "liver"\nsurroundings_mm = 12.5')
-    with pytest.raises(ConfigError, match="surroundings_mm"):
+    with pytest.raises(RecipeError, match="surroundings_mm"):
         read(tmp_path, text)
 
 

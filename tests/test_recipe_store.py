@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from livertumor_cli.errors import ConfigError, ModelIntegrityError, ModelNotFoundError
+from livertumor_cli.errors import ModelIntegrityError, ModelNotFoundError, RecipeError
 from livertumor_cli.recipes import store
 from livertumor_cli.recipes.store import (
     find_recipe,
@@ -118,7 +118,7 @@ def test_an_unknown_name_lists_the_known_ones(installed: Path) -> None:
 
 def test_a_recipe_must_have_the_name_of_its_folder(installed: Path) -> None:
     write_recipe(installed, "alpha").rename(installed / "omega")
-    with pytest.raises(ConfigError, match="names itself 'alpha', but its folder is 'omega'"):
+    with pytest.raises(RecipeError, match="names itself 'alpha', but its folder is 'omega'"):
         find_recipe("omega")
 
 

@@ -243,7 +243,7 @@ def _recipe_with(folder: Path, stage: Stage, foreign: ForeignNetwork) -> Recipe:
     """The folder's recipe with the stage, or a new one; checked as if it were read.
 
     Raises:
-        ConfigError: If the stage cannot stand there.
+        RecipeError: If the stage cannot stand there.
     """
     if (folder / RECIPE_FILE).is_file():
         recipe = load_recipe(folder)

@@ -67,8 +67,8 @@ def require_place(folder: Path, task: Task) -> None:
         task: What was trained.
 
     Raises:
-        ConfigError: If another than the lesion stage would be the only one of a recipe, or a
-            recipe that is there cannot be read.
+        ConfigError: If another than the lesion stage would be the only one of a recipe.
+        RecipeError: If a recipe that is there cannot be read.
     """
     if (folder / RECIPE_FILE).is_file():
         load_recipe(folder)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from livertumor_cli.anatomy import SEGMENT_CLASSES
-from livertumor_cli.errors import ConfigError, ModelNotFoundError
+from livertumor_cli.errors import ModelNotFoundError, RecipeError
 from livertumor_cli.recipes.stage import (
     Activation,
     CpuPrecision,
@@ -124,7 +124,7 @@ def load_recipe(folder: Path) -> Recipe:
 
     Raises:
         ModelNotFoundError: If the folder holds no readable `recipe.toml`.
-        ConfigError: If the file is no TOML, a key is unknown or missing, or a value cannot be.
+        RecipeError: If the file is no TOML, a key is unknown or missing, or a value cannot be.
     """
     path = folder / RECIPE_FILE
     try:
@@ -135,7 +135,7 @@ def load_recipe(folder: Path) -> Recipe:
             hint=f"A recipe is a folder with {RECIPE_FILE} and its ONNX files.",
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}.") from error
+        raise RecipeError(f"{path} is not a TOML file: {error}.") from error
     return parse_recipe(text, folder=folder)
 
 
@@ -147,13 +147,13 @@ def parse_recipe(text: str, *, folder: Path) -> Recipe:
         folder: Folder that the recipe is for.
 
     Raises:
-        ConfigError: If the text is no TOML, a key is unknown or missing, or a value cannot be.
+        RecipeError: If the text is no TOML, a key is unknown or missing, or a value cannot be.
     """
     path = folder / RECIPE_FILE
     try:
         values = tomllib.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}.") from error
+        raise RecipeError(f"{path} is not a TOML file: {error}.") from error
     return _read_recipe(values, folder=folder, where=str(path))
 
 
@@ -198,7 +198,7 @@ def _check_schema(values: Mapping[str, object], where: str) -> None:
     # Before the keys: a newer form is expected to have keys unknown here.
     schema = values.get("schema", SCHEMA)
     if schema != SCHEMA or isinstance(schema, bool):
-        raise ConfigError(
+        raise RecipeError(
             f"{where}: 'schema' is {schema!r}, and this version reads {SCHEMA}.",
             hint="Update livertumor, or write the recipe in the older form.",
         )

@@ -159,7 +159,7 @@ def read_stage(values: Mapping[str, object], *, where: str) -> Stage:
         where: File and table, for error messages.
 
     Raises:
-        ConfigError: If a key is unknown or missing or a value cannot be.
+        RecipeError: If a key is unknown or missing or a value cannot be.
     """
     table = Table(values, where=where, required=REQUIRED_KEYS, optional=OPTIONAL_KEYS)
     role = table.choice("name", StageRole)

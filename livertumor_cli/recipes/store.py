@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from livertumor_cli.errors import ConfigError, ModelIntegrityError, ModelNotFoundError
+from livertumor_cli.errors import ModelIntegrityError, ModelNotFoundError, RecipeError
 from livertumor_cli.recipes.recipe import RECIPE_FILE, Recipe, load_recipe
 from livertumor_cli.recipes.stage import Stage
 
@@ -46,7 +46,7 @@ def list_recipes() -> list[Recipe]:
     """Every recipe that can be named, in alphabetical order.
 
     Raises:
-        ConfigError: If one of them cannot be read.
+        RecipeError: If one of them cannot be read.
     """
     return [load_named(name, folder) for name, folder in recipe_folders().items()]
 
@@ -56,11 +56,11 @@ def load_named(name: str, folder: Path) -> Recipe:
 
     Raises:
         ModelNotFoundError: If its `recipe.toml` cannot be opened.
-        ConfigError: If the recipe cannot be read or calls itself otherwise.
+        RecipeError: If the recipe cannot be read or calls itself otherwise.
     """
     recipe = load_recipe(folder)
     if recipe.name != name:
-        raise ConfigError(
+        raise RecipeError(
             f"{folder / RECIPE_FILE} names itself '{recipe.name}', but its folder is '{name}'.",
             hint="Give the folder the recipe's name.",
         )
@@ -75,7 +75,7 @@ def find_recipe(name_or_path: str | Path = DEFAULT_RECIPE) -> Recipe:
 
     Raises:
         ModelNotFoundError: If there is none; the hint lists the names that are known.
-        ConfigError: If it cannot be read.
+        RecipeError: If it cannot be read.
     """
     named = recipe_folders()
     if isinstance(name_or_path, str) and name_or_path in named:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from livertumor_cli.errors import ConfigError
+from livertumor_cli.errors import RecipeError
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -39,7 +39,7 @@ class Table:
             optional: Keys that may be there.
 
         Raises:
-            ConfigError: If a key is unknown or missing.
+            RecipeError: If a key is unknown or missing.
         """
         self.where = where
         self._values = values
@@ -52,9 +52,9 @@ class Table:
         if missing:
             raise self.fault(f"the key '{missing[0]}' is missing")
 
-    def fault(self, what: str, *, hint: str = "") -> ConfigError:
+    def fault(self, what: str, *, hint: str = "") -> RecipeError:
         """An error about this table, to be raised by the caller."""
-        return ConfigError(f"{self.where}: {what}.", hint=hint)
+        return RecipeError(f"{self.where}: {what}.", hint=hint)
 
     def has(self, key: str) -> bool:
         """Whether the key is there."""
