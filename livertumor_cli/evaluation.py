@@ -58,9 +58,12 @@ def find_pairs(prediction: Path, reference: Path, *, only_common: bool = False) 
         only_common: Whether cases that only one folder has are left out.
 
     Raises:
-        InputError: If a path is neither, the two are of different kinds, or the folders hold
+        InputError: If a path is neither or missing, the two are of different kinds, or the folders hold
             different cases.
     """
+    for path in (prediction, reference):
+        if not path.exists():
+            raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND)
     sides = label_files_of(prediction), label_files_of(reference)
     if sides[0] is not None and sides[1] is not None:
         return [CasePair(sides[0].name, sides[0], sides[1])]

@@ -21,6 +21,7 @@ from livertumor_cli.report.follow_up_report import (
     comparison_html,
 )
 from livertumor_cli.report.json_report import report_text
+from livertumor_cli.report.stored_report import is_older_form, report_fault
 from livertumor_cli.volume import LabelMap
 
 COMPARISON_FILES = {"compare.json", "compare.csv", "compare.html"}
@@ -79,15 +80,7 @@ def write_comparison(comparison: dict[str, Any], target: Path, *, overwrite: boo
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], LabelMap]:
-    path = folder / "report.json"
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _no_result(folder, "it has no readable report.json") from error
-    if not isinstance(report, dict) or not str(report.get("schema_version")).startswith("1."):
-        raise _no_result(folder, "its report.json is of another form")
-    if "candidate_target_ids" not in report.get("tumor", {}):
-        raise _no_result(folder, "an older version wrote it; measure its mask again")
+    report = _read_report(folder)
     mask = folder / "mask.nii.gz"
     if not mask.is_file():
         raise _no_result(folder, "it has no mask.nii.gz")
@@ -95,6 +88,28 @@ def _read(folder: Path) -> tuple[dict[str, Any], LabelMap]:
     if not np.any(label_map.labels):
         raise EmptyMaskError(f"The mask in {folder} has no labeled voxel.")
     return report, label_map
+
+
+def _read_report(folder: Path) -> dict[str, Any]:
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist.", reason=Reason.NOT_FOUND, hint=_HINT)
+    try:
+        text = (folder / "report.json").read_text(encoding="utf-8")
+        report = json.loads(text, parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _no_result(folder, "it has no readable report.json") from error
+    if not isinstance(report, dict) or not str(report.get("schema_version")).startswith("1."):
+        raise _no_result(folder, "its report.json is of another form")
+    if is_older_form(report):
+        raise _no_result(folder, "an older version wrote it; measure its mask again")
+    fault = report_fault(report)
+    if fault:
+        raise _no_result(folder, f"its report.json was changed: {fault}")
+    return report
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _no_result(folder: Path, why: str) -> InputError:

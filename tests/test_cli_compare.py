@@ -134,7 +134,8 @@ def test_table_and_files(results, tmp_path, capsys, monkeypatch):
         ("{", "no readable report.json"),
         ("[]", "of another form"),
         ('{"schema_version": "1.0", "tumor": {}}', "older version"),
-        ('{"schema_version": "1.1", "tumor": {"candidate_target_ids": []}}', "no mask.nii.gz"),
+        ('{"schema_version": "1.1", "tumor": {"candidate_target_ids": []}}', "'liver' is a"),
+        ("NaN", "no readable report.json"),
     ],
 )
 def test_what_is_no_result_is_refused(results, tmp_path, capsys, content, words):
@@ -142,6 +143,43 @@ def test_what_is_no_result_is_refused(results, tmp_path, capsys, content, words)
         (tmp_path / "report.json").write_text(content, encoding="utf-8")
     assert run(["compare", str(tmp_path), str(results["first"])]) == 3
     assert_refused(capsys, words)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("liver", "volume_ml"), None, "liver/volume_ml"),
+        (("tumor", "candidate_target_ids"), ["1"], "tumor/candidate_target_ids/0"),
+        (("lesions", 0, "volume_range_ml"), 3, "lesions/0/volume_range_ml"),
+        (("lesions", 0, "id"), 2, "numbers are not 1, 2, 3"),
+        (("lesions",), None, "lesions"),
+        (("tumor",), [], "tumor"),
+    ],
+)
+def test_a_report_that_was_edited_is_refused(results, tmp_path, capsys, place, value, words):
+    report = report_of(results["first"])
+    inner = report
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (tmp_path / "mask.nii.gz").write_bytes((results["first"] / "mask.nii.gz").read_bytes())
+    assert run(["compare", str(tmp_path), str(results["first"])]) == 3
+    assert_refused(capsys, words)
+
+
+def test_reports_of_an_earlier_and_a_later_form(results, tmp_path, capsys):
+    report = report_of(results["first"])
+    del report["segments"], report["lesions"][0]["couinaud_shares"]
+    report.update(schema_version="1.1", something_new=1)
+    (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (tmp_path / "mask.nii.gz").write_bytes((results["first"] / "mask.nii.gz").read_bytes())
+    assert run(["compare", str(tmp_path), str(results["first"])]) == 0
+
+
+def test_a_missing_folder_is_an_input_error(results, tmp_path, capsys):
+    assert run(["compare", str(results["first"]), str(tmp_path / "none")]) == 3
+    assert_refused(capsys, "does not exist")
 
 
 def test_a_mask_that_was_changed_is_refused(results, tmp_path, capsys):

@@ -107,8 +107,8 @@ def test_sheared_grids_are_refused(tmp_path, capsys):
     assert "right angles" in capsys.readouterr().err
 
 
-def test_missing_file_is_a_usage_error(tmp_path, capsys):
-    assert run(["evaluate", str(tmp_path / "none.nii"), str(tmp_path / "none.nii")]) == 2
+def test_a_missing_file_is_an_input_error(tmp_path, capsys):
+    assert run(["evaluate", str(tmp_path / "none.nii"), str(tmp_path / "none.nii")]) == 3
     assert "does not exist" in capsys.readouterr().err
 
 

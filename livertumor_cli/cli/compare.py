@@ -10,7 +10,7 @@ import click
 
 from livertumor_cli.cli.console import stdout_console, write_json
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FOLDER = click.Path(path_type=Path)
 
 
 @click.command()

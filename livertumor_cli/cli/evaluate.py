@@ -9,7 +9,7 @@ import click
 from livertumor_cli.cli.console import write_json
 from livertumor_cli.cli.progress import show_progress
 
-_PATH = click.Path(exists=True, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()

@@ -9,7 +9,14 @@ from functools import cache
 from livertumor_cli.engine.contract import ModelContract, check_contract
 from livertumor_cli.engine.create_engine import create_engine
 from livertumor_cli.engine.cuda import find_gpu
-from livertumor_cli.engine.engine import Device, Engine, EngineInfo, EngineKind, EngineRequest, Precision
+from livertumor_cli.engine.engine import (
+    Device,
+    Engine,
+    EngineInfo,
+    EngineKind,
+    EngineRequest,
+    Precision,
+)
 from livertumor_cli.engine.openvino_engine import is_openvino_installed
 from livertumor_cli.engine.probe import Probe, probe
 from livertumor_cli.errors import BackendError, ConfigError, ModelNotFoundError
