@@ -12,7 +12,13 @@ from livertumor_cli.report.figures import lesion_file
 from livertumor_cli.report.html import html_report
 from livertumor_cli.report.json_report import build_report
 from livertumor_cli.report.pdf import pdf_report
-from livertumor_cli.report.words import TABLE_COLUMNS, lesion_facts, lesion_table, method_rows
+from livertumor_cli.report.words import (
+    SEGMENT_NOTE,
+    TABLE_COLUMNS,
+    lesion_facts,
+    lesion_table,
+    method_rows,
+)
 from livertumor_cli.volume import Source
 
 PNG = bytes.fromhex(
@@ -116,6 +122,7 @@ def test_segments_are_called_approximate():
     assert row[columns.index("Segment")] == "VIII/V"
     text = html_report(report_of(SEGMENTED), FIGURES)
     assert "Couinaud segments (approximate)" in text
+    assert SEGMENT_NOTE in text
     assert "<td>Volume ml</td><td>50</td><td>100</td>" in text
     assert "Couinaud segments" not in html_report(report_of(), FIGURES)
     assert "approximate" in dict(method_rows(report_of(SEGMENTED)))["Couinaud segments"]

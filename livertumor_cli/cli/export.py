@@ -47,8 +47,8 @@ def export(
     """Export CHECKPOINT as ONNX into a recipe, and prove it against torch.
 
     CHECKPOINT is a .safetensors file of `livertumor train`, a model folder of nnU-Net v2 or a MONAI
-    bundle. Nothing in it is executed. A recipe begins with its lesion stage; then a liver stage may
-    join it.
+    bundle. Nothing in it is executed. A recipe begins with its lesion stage; then a liver stage and
+    one for segments may join it.
 
     Example: livertumor export runs/lesion/best.safetensors -o weights/uca-net
     """

@@ -36,6 +36,7 @@ def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         rows=rows,
         segment_heading=SEGMENT_HEADING,
         segments=segment_rows(report),
+        segment_note=words.SEGMENT_NOTE,
         overviews=[_line(figures, kind) for kind in ("overview", "projection")],
         orientation=words.ORIENTATION,
         lesion_caption=words.LESION_CAPTION,

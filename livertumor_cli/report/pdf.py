@@ -126,7 +126,8 @@ def _segments(report: Mapping[str, Any]) -> list[Flowable]:
     if not rows:
         return []
     table = _grid(rows, [24.0] + [15.0] * (len(rows[0]) - 1))
-    return [KeepTogether([_paragraph(SEGMENT_HEADING, _HEADING), table])]
+    note = _paragraph(words.SEGMENT_NOTE, _SMALL)
+    return [KeepTogether([_paragraph(SEGMENT_HEADING, _HEADING), table, note])]
 
 
 def _grid(rows: Sequence[Sequence[str]], widths_mm: Sequence[float]) -> Table:

@@ -39,6 +39,11 @@ ORIENTATION = (
     "seen from the feet. Green: liver. Orange: tumor. Blue: vessels."
 )
 
+SEGMENT_NOTE = (
+    "Told by a network: borders may lie many millimeters beside those that an expert draws along "
+    "the vessels. No basis for planning a resection."
+)
+
 LESION_CAPTION = (
     "For each lesion the slice of its longest axial diameter: left as it is, right with its "
     "outline (just outside it), the longest diameter (yellow) and the perpendicular (white). "
