@@ -74,8 +74,22 @@ def test_list_marks_the_default(weights: Path, capsys: pytest.CaptureFixture[str
     assert "another *" not in out
     assert "CC-BY-SA-4.0" in out
     assert "0.0 MB" in out
-    assert max(map(len, out.splitlines())) <= 80
+    *lines, origin = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert origin == f"From {weights}: another, {store.DEFAULT_RECIPE}"
     assert err == ""
+
+
+def test_list_tells_which_recipe_replaces_another(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = write_recipe(tmp_path / "package" / "weights", store.DEFAULT_RECIPE)
+    own = weights / store.DEFAULT_RECIPE
+    assert run(["models", "list"]) == 0
+    assert f"{own} replaces {installed}" in capsys.readouterr().err
+    assert run(["models", "list", "--json"]) == 0
+    another, default = json.loads(capsys.readouterr().out)["recipes"]
+    assert (another["replaces"], default["replaces"]) == (None, str(installed))
 
 
 def test_list_as_json(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

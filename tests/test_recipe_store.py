@@ -14,6 +14,7 @@ from livertumor_cli.recipes.store import (
     find_recipe,
     list_recipes,
     recipe_folders,
+    replaced_folder,
     search_folders,
     verify_recipe,
     verify_stage,
@@ -89,13 +90,28 @@ def test_names_in_order_and_first_folder_wins(
     write_recipe(installed, "alpha", title="installed")
     own = tmp_path / "own"
     write_recipe(own, "beta", title="own")
-    monkeypatch.setenv(
-        store.WEIGHTS_VARIABLE, os.pathsep.join([str(own), str(tmp_path / "absent"), ""])
-    )
+    monkeypatch.setenv(store.WEIGHTS_VARIABLE, os.pathsep.join([str(own), ""]))
     assert search_folders() == [own, installed]
+    assert replaced_folder("beta") == installed / "beta"
+    assert replaced_folder("alpha") is None
     assert list(recipe_folders()) == ["alpha", "beta"]
     assert [recipe.title for recipe in list_recipes()] == ["installed", "own"]
     assert find_recipe("beta").folder == own / "beta"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("absent", "is no folder"), ("own/beta", "is itself a recipe"), ("empty", "holds no recipe")],
+)
+def test_a_folder_of_the_environment_without_recipes_is_refused(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    write_recipe(installed, "alpha")
+    write_recipe(tmp_path / "own", "beta")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv(store.WEIGHTS_VARIABLE, str(tmp_path / name))
+    with pytest.raises(ModelNotFoundError, match=f"LIVERTUMOR_WEIGHTS: .*{words}"):
+        find_recipe("alpha")
 
 
 @pytest.mark.parametrize("tail", ["", "recipe.toml"])

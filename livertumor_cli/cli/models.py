@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -128,8 +129,9 @@ def _verify(name: str | None) -> Iterator[dict[str, object]]:
 
 
 def _summary(recipe: Recipe) -> dict[str, object]:
-    from livertumor_cli.recipes.store import DEFAULT_RECIPE, weights_bytes
+    from livertumor_cli.recipes.store import DEFAULT_RECIPE, replaced_folder, weights_bytes
 
+    replaced = replaced_folder(recipe.name)
     return {
         "name": recipe.name,
         "title": recipe.title,
@@ -138,6 +140,7 @@ def _summary(recipe: Recipe) -> dict[str, object]:
         "weights_bytes": weights_bytes(recipe),
         "is_default": recipe.name == DEFAULT_RECIPE,
         "folder": str(recipe.folder),
+        "replaces": None if replaced is None else str(replaced),
     }
 
 
@@ -168,6 +171,18 @@ def _print_table(documents: list[dict[str, object]]) -> None:
     stdout_console().print(table)
     if any(document["is_default"] for document in documents):
         click.echo("* the default")
+    # Not in the table: a path must stay one piece to be copied.
+    folders = dict.fromkeys(str(Path(str(document["folder"])).parent) for document in documents)
+    for folder in folders:
+        names = [
+            str(document["name"])
+            for document in documents
+            if str(Path(str(document["folder"])).parent) == folder
+        ]
+        click.echo(f"From {folder}: {', '.join(names)}")
+    for document in documents:
+        if document["replaces"] is not None:
+            warn(f"{document['name']} of {document['folder']} replaces {document['replaces']}.")
 
 
 def _recipe_rows(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -23,14 +23,33 @@ vouch for a weight file."""
 
 
 def search_folders() -> list[Path]:
-    """Folders that hold recipe folders, in order of precedence; each exists."""
+    """Folders that hold recipe folders, in order of precedence; each exists.
+
+    Raises:
+        ModelNotFoundError: If the environment names one that holds none: what is meant to replace
+            the installed recipes must not be passed over in silence.
+    """
     given = os.environ.get(WEIGHTS_VARIABLE, "").split(os.pathsep)
-    folders = [Path(text).expanduser() for text in given if text]
-    folders.append(_PACKAGE / "weights")
+    own = [Path(text).expanduser() for text in given if text]
+    for folder in own:
+        _require_recipes(folder)
+    installed = [_PACKAGE / "weights"]
     # Beside an installed package a folder `weights` would be somebody else's.
     if (_PACKAGE.parent / "pyproject.toml").is_file():
-        folders.append(_PACKAGE.parent / "weights")
-    return [folder for folder in folders if folder.is_dir()]
+        installed.append(_PACKAGE.parent / "weights")
+    return [*own, *(folder for folder in installed if folder.is_dir())]
+
+
+def _require_recipes(folder: Path) -> None:
+    """Refuse a folder of the environment without a recipe in it."""
+    if next(folder.glob(f"*/{RECIPE_FILE}"), None) is not None:
+        return
+    fault, hint = "holds no recipe", "Each recipe is a folder in it."
+    if not folder.is_dir():
+        fault, hint = "is no folder", "Correct or unset the variable."
+    elif (folder / RECIPE_FILE).is_file():
+        fault, hint = "is itself a recipe", f"Name the folder above it, {folder.absolute().parent}."
+    raise ModelNotFoundError(f"{WEIGHTS_VARIABLE}: {folder} {fault}.", hint=hint)
 
 
 def recipe_folders() -> dict[str, Path]:
@@ -40,6 +59,18 @@ def recipe_folders() -> dict[str, Path]:
         for path in folder.glob(f"*/{RECIPE_FILE}"):
             found.setdefault(path.parent.name, path.parent)
     return dict(sorted(found.items()))
+
+
+def replaced_folder(name: str) -> Path | None:
+    """Folder of the next recipe of a name that another one hides; None where it hides none.
+
+    Args:
+        name: Of a recipe that can be named.
+    """
+    hidden = [
+        folder / name for folder in search_folders() if (folder / name / RECIPE_FILE).is_file()
+    ]
+    return hidden[1] if len(hidden) > 1 else None
 
 
 def list_recipes() -> list[Recipe]:
