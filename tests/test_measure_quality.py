@@ -72,6 +72,16 @@ def test_pieces():
     assert liver_pieces(np.zeros_like(array), geometry=Geometry(SHAPE, np.eye(4))) == 0
 
 
+def test_a_tumor_that_no_liver_joins():
+    array = labels()
+    array[3, 3:5, 3] = 2
+    array[2, 2, 7] = 2
+    assert flags(array=array) == ()
+    array[6, 8, 8] = array[6, 8, 7] = 2  # inside the scan, beside the liver by an edge alone
+    (flag,) = flags(array=array)
+    assert flag == "0.25 ml of tumor lie outside the liver's label: check the mask."
+
+
 def test_reduced_precision():
     (flag,) = flags(precision="f32, bf16")
     assert "bf16" in flag

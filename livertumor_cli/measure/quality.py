@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import LabelArray
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.geometry import Geometry
@@ -48,6 +49,7 @@ def quality_flags(
     return (
         *_slice_flags(geometry),
         *_liver_flags(findings, labels, geometry),
+        *_outside_flags(labels, geometry),
         *_phase_flags(findings),
         *_probability_flags(findings),
         *_precision_flags(precision),
@@ -81,6 +83,21 @@ def _liver_flags(findings: CaseFindings, labels: LabelArray, geometry: Geometry)
             f"The liver mask has {pieces} pieces of at least {SMALLEST_PIECE_ML:.0f} ml: check it."
         )
     return flags
+
+
+def _outside_flags(labels: LabelArray, geometry: Geometry) -> list[str]:
+    """Tumors that no voxel of liver joins: in a mask drawn by hand, or shifted against its liver."""
+    box = bounding_box(np.asarray(labels > 0))
+    if box is None:
+        return []
+    inner = labels[box]
+    components, count = ndimage.label(inner > 0)
+    sizes = np.bincount(components[inner == Label.TUMOR], minlength=1 + count)
+    sizes[np.unique(components[inner == Label.LIVER])] = 0
+    outside_ml = float(sizes.sum()) * geometry.voxel_ml
+    if not outside_ml:
+        return []
+    return [f"{outside_ml:.2f} ml of tumor lie outside the liver's label: check the mask."]
 
 
 def liver_pieces(labels: LabelArray, *, geometry: Geometry) -> int:
