@@ -22,7 +22,7 @@ from toy_recipe import (
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.cascade import Segmentation, run_cascade
+from livertumor_cli.inference.cascade import Segmentation, run_cascade, vessel_flags
 from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near
 from livertumor_cli.inference.resample import patient_grid
 from livertumor_cli.recipes.recipe import Recipe, StageRole
@@ -135,6 +135,20 @@ def test_only_the_livers_surroundings_are_needed(margin_mm: float) -> None:
     depth = liver.depth_mm(GRID.index_to_lps(np.stack(np.indices(GRID.shape), -1).astype(float)))
     assert is_near[depth > 4 - margin_mm].all()
     assert not is_near[depth < -margin_mm - 8].any()
+
+
+def test_a_liver_of_full_size_without_a_vessel_is_flagged() -> None:
+    labels = np.ones((10, 10, 10), np.uint8)
+    full, small = (
+        Geometry.from_spacing(labels.shape, spacing_mm=(size,) * 3) for size in (10.0, 7.0)
+    )
+    (flag,) = vessel_flags(labels, stage=toy_stage(), geometry=full)
+    assert flag == "No vessel was found in a liver of 1000 ml: it may be no liver."
+    assert vessel_flags(labels, stage=toy_stage(), geometry=small) == ()
+    blind = toy_stage(classes=("background", "liver", "tumor"))
+    assert vessel_flags(labels, stage=blind, geometry=full) == ()
+    labels[5, 5, 5] = 3
+    assert vessel_flags(labels, stage=toy_stage(), geometry=full) == ()
 
 
 def test_windows_away_from_the_liver_are_not_run(recipe: Recipe) -> None:

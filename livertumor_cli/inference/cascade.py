@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.errors import ConfigError, NoLiverError
@@ -34,6 +35,9 @@ from livertumor_cli.volume import Volume
 SMALLEST_LIVER_ML = 20.0
 """Less than this is no liver: the smallest part of a liver that a scan's end cuts off and that
 still can be told from spleen and stomach is larger."""
+
+FULL_LIVER_ML = 500.0
+"""A liver of an adult has more, and vessels that every network of these recipes sees."""
 
 CascadeProgress = Callable[[str, int, int], None]
 """Told (stage, windows done, windows in all)."""
@@ -133,7 +137,23 @@ def run_cascade(
         found = predict_segments((hu, geometry), liver, stage=stage, engine=engine, on_step=step)
         segments = segments_on_scan(found, labels, scan=volume.geometry)
         watch.lap("find_segments")
-    return Segmentation(labels, tidied.flags, probabilities, tumors, segments)
+    flags = (*tidied.flags, *vessel_flags(labels, stage=lesion, geometry=volume.geometry))
+    return Segmentation(labels, flags, probabilities, tumors, segments)
+
+
+def vessel_flags(labels: LabelArray, *, stage: Stage, geometry: Geometry) -> tuple[str, ...]:
+    """Whether a network that draws vessels saw none in a liver of full size: no patient has one.
+
+    Args:
+        labels: Values of `anatomy.Label`, shape (z, y, x).
+        stage: The one that drew them.
+        geometry: Grid of the labels.
+    """
+    liver_ml = np.count_nonzero(labels) * geometry.voxel_ml
+    is_doubtful = liver_ml >= FULL_LIVER_ML and not (labels == Label.VESSEL).any()
+    if "vessel" not in stage.classes or not is_doubtful:
+        return ()
+    return (f"No vessel was found in a liver of {liver_ml:.0f} ml: it may be no liver.",)
 
 
 def _find_liver(

@@ -86,7 +86,7 @@ def _liver_flags(findings: CaseFindings, labels: LabelArray, geometry: Geometry)
 
 
 def _outside_flags(labels: LabelArray, geometry: Geometry) -> list[str]:
-    """Tumors that no voxel of liver joins: in a mask drawn by hand, or shifted against its liver."""
+    """Tumors that no voxel of liver joins, as masks drawn by hand may have."""
     box = bounding_box(np.asarray(labels > 0))
     if box is None:
         return []
