@@ -83,7 +83,7 @@ def test_lesions_without_a_picture_are_in_the_table_only():
     assert page.counts["section"] == 30
     assert page.sources.count("#lesion-30") == 1
     assert "#lesion-31" not in page.sources
-    assert "Only the 30 largest lesions are shown." in text
+    assert "Only the 30 largest of 40 lesions have a picture." in text
     assert "<td>40</td>" in text
     assert pdf_report(report_of(MANY), figures).startswith(b"%PDF-")
 

@@ -27,6 +27,7 @@ def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
+    cards = [_card(lesion, figures) for lesion in pictured(report, figures)]
     source = files("livertumor_cli.report").joinpath("report.html.j2").read_text("utf-8")
     columns, rows = words.lesion_table(report)
     return environment.from_string(source).render(
@@ -39,8 +40,8 @@ def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         segment_note=words.SEGMENT_NOTE,
         overviews=[_line(figures, kind) for kind in ("overview", "projection")],
         orientation=words.ORIENTATION,
-        lesion_caption=words.LESION_CAPTION,
-        cards=[_card(lesion, figures) for lesion in pictured(report, figures)],
+        lesion_caption=words.lesion_caption(len(cards), count=len(report["lesions"])),
+        cards=cards,
         method=words.method_rows(report),
         origin=words.origin_rows(report),
     )

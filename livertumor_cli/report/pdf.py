@@ -158,11 +158,13 @@ def _pictures(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> list[F
     images = [_picture(figures[name], height_mm=42) for name, _ in overview_names(figures)]
     overview = [_paragraph("Overview", _HEADING), *_in_lines(images)]
     story: list[Flowable] = [KeepTogether([*overview, _paragraph(words.ORIENTATION, _SMALL)])]
-    for number, lesion in enumerate(pictured(report, figures)):
+    shown = pictured(report, figures)
+    caption = words.lesion_caption(len(shown), count=len(report["lesions"]))
+    for number, lesion in enumerate(shown):
         card = [Spacer(1, 4), _card(lesion, figures)]
         if number == 0:
             head = _paragraph("Each lesion in its slice", _HEADING)
-            card = [head, _paragraph(words.LESION_CAPTION, _SMALL), *card]
+            card = [head, _paragraph(caption, _SMALL), *card]
         story.append(KeepTogether(card))
     return story
 

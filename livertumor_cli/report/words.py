@@ -51,6 +51,18 @@ LESION_CAPTION = (
 )
 
 
+def lesion_caption(shown: int, *, count: int) -> str:
+    """What stands above the pictures of lesions.
+
+    Args:
+        shown: How many lesions have a picture.
+        count: How many there are.
+    """
+    if shown == count:
+        return LESION_CAPTION
+    return f"{LESION_CAPTION} Only the {shown} largest of {count} lesions have a picture."
+
+
 def lesion_table(report: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Titles and cells of the lesions.
 
