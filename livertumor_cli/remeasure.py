@@ -42,7 +42,8 @@ def measure_files(
     progress("read", 0, 0)
     read = read_scan(scan, options=options)
     volume, watch = read.volume, read.watch
-    label_map = read_mask(mask, scan=volume.geometry)
+    placed = read_mask(mask, scan=volume.geometry)
+    label_map = placed.label_map
     watch.lap("read")
     progress("measure", 0, 0)
     labels = np.asarray(label_map.labels, dtype=np.uint8)
@@ -50,7 +51,7 @@ def measure_files(
     findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry)
     quality = quality_flags(findings, labels, geometry=volume.geometry)
     watch.lap("measure")
-    not_written = (read.dicom.note,) if read.dicom.note else ()
+    notes = tuple(note for note in (placed.note, read.dicom.note) if note)
     record = RunRecord(
         recipe=_identity(mask),
         device="",
@@ -59,7 +60,7 @@ def measure_files(
         scales=(),
         timings_s=watch.timings_s,
         peak_memory_mb=peak_memory_mb(),
-        flags=(NO_NETWORK, *volume.source.notes, *quality, *not_written),
+        flags=(NO_NETWORK, *volume.source.notes, *quality, *notes),
     )
     return CaseResult(
         volume=volume,

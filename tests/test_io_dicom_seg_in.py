@@ -37,10 +37,12 @@ def results(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_segment_wrote_comes_back(results: Path, kind: str) -> None:
     expected = read_label_map(results / kind / "mask.nii.gz")
     scan = read_volume(results / "series").geometry
-    found = read_mask(results / kind / "segmentation.dcm", scan=scan)
+    found = read_mask(results / kind / "segmentation.dcm", scan=scan).label_map
     # The series and its mask file may count slices from different ends.
     assert np.count_nonzero(found.labels) == np.count_nonzero(expected.labels)
-    assert np.array_equal(found.labels, read_mask(results / kind / "mask.nii.gz", scan=scan).labels)
+    assert np.array_equal(
+        found.labels, read_mask(results / kind / "mask.nii.gz", scan=scan).label_map.labels
+    )
     assert set(np.unique(found.labels)) == {0, 1, 2, 3}
 
 

@@ -38,7 +38,7 @@ def write_itk(path, label_map):
 def test_48_axis_orders(tmp_path, order, flips):
     other = LabelMap(*stored(a_mask(), SCAN, order, flips))
     write_label_map(tmp_path / "mask.nii.gz", other)
-    found = read_mask(tmp_path / "mask.nii.gz", scan=SCAN)
+    found = read_mask(tmp_path / "mask.nii.gz", scan=SCAN).label_map
     assert np.array_equal(found.labels, a_mask())
     assert found.geometry is SCAN
 
@@ -47,13 +47,24 @@ def test_48_axis_orders(tmp_path, order, flips):
 def test_cropped_to_what_is_labeled(tmp_path, name):
     box = (slice(1, 4), slice(2, 5), slice(1, 6))
     write_itk(tmp_path / name, LabelMap(a_mask()[box].copy(), SCAN.cropped(box)))
-    assert np.array_equal(read_mask(tmp_path / name, scan=SCAN).labels, a_mask())
+    assert np.array_equal(read_mask(tmp_path / name, scan=SCAN).label_map.labels, a_mask())
+
+
+def test_a_mask_that_covers_part_of_the_scan_is_told(tmp_path):
+    write_label_map(tmp_path / "whole.nii.gz", LabelMap(a_mask(), SCAN))
+    assert read_mask(tmp_path / "whole.nii.gz", scan=SCAN).note == ""
+    affine = SCAN.affine_lps.copy()
+    affine[:3, 3] += affine[:3, 0]  # one voxel along x, of seven
+    shifted = LabelMap(a_mask(), Geometry(SCAN.shape, affine))
+    write_label_map(tmp_path / "shifted.nii.gz", shifted)
+    note = read_mask(tmp_path / "shifted.nii.gz", scan=SCAN).note
+    assert note.startswith("shifted.nii.gz covers 85.7 % of the scan's voxels")
 
 
 def test_a_larger_grid_may_be_empty_outside_the_scan(tmp_path):
     labels = np.pad(a_mask(), 2)
     write_itk(tmp_path / "mask.nrrd", LabelMap(labels, SCAN.grown((2, 2, 2))))
-    assert np.array_equal(read_mask(tmp_path / "mask.nrrd", scan=SCAN).labels, a_mask())
+    assert np.array_equal(read_mask(tmp_path / "mask.nrrd", scan=SCAN).label_map.labels, a_mask())
     labels[0, 0, 0] = 1
     write_itk(tmp_path / "mask.nrrd", LabelMap(labels, SCAN.grown((2, 2, 2))))
     with pytest.raises(GeometryError, match="different grids"):
@@ -90,7 +101,7 @@ def test_rounded_positions_pass(tmp_path):
     affine = SCAN.affine_lps.copy()
     affine[:3, 3] += 0.01
     write_label_map(tmp_path / "mask.nii.gz", LabelMap(a_mask(), Geometry(SCAN.shape, affine)))
-    assert np.array_equal(read_mask(tmp_path / "mask.nii.gz", scan=SCAN).labels, a_mask())
+    assert np.array_equal(read_mask(tmp_path / "mask.nii.gz", scan=SCAN).label_map.labels, a_mask())
 
 
 def test_other_values_are_refused(tmp_path):

@@ -7,6 +7,7 @@ between those of the scan is refused.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,27 @@ TOLERANCE_VOXELS = 0.1
 
 _NIFTI = (".nii", ".nii.gz")
 _ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+_PART = (
+    "{name} covers {percent:.1f} % of the scan's voxels: the rest counts as background. Check that "
+    "the mask is whole and lies where it was drawn."
+)
 _HINT = "Save it as label map (.nii.gz, .nrrd): 0 background, 1 liver, 2 tumor, 3 vessel."
 
 
-def read_mask(path: Path, *, scan: Geometry) -> LabelMap:
+@dataclass(frozen=True, slots=True)
+class PlacedMask:
+    """A mask on the grid of its scan.
+
+    Attributes:
+        label_map: The labels, 0 where the file has no voxel.
+        note: What a reader must know about it, as a sentence; empty without anything.
+    """
+
+    label_map: LabelMap
+    note: str = ""
+
+
+def read_mask(path: Path, *, scan: Geometry) -> PlacedMask:
     """Read labels onto the grid of a scan.
 
     Args:
@@ -62,7 +80,9 @@ def read_mask(path: Path, *, scan: Geometry) -> LabelMap:
     else:
         raise _no_mask(path, "its format is not read")
     _require_labels(np.asarray(mask.labels), path)
-    return LabelMap(_placed(mask, scan, path=path), scan)
+    labels, covered = _placed(mask, scan, path=path)
+    note = "" if covered == 1 else _PART.format(name=path.name, percent=100 * covered)
+    return PlacedMask(LabelMap(labels, scan), note)
 
 
 def _read_itk(path: Path) -> LabelMap:
@@ -102,8 +122,8 @@ def _no_mask(
     )
 
 
-def _placed(mask: LabelMap, scan: Geometry, *, path: Path) -> LabelArray:
-    """The labels on the scan's grid.
+def _placed(mask: LabelMap, scan: Geometry, *, path: Path) -> tuple[LabelArray, float]:
+    """The labels on the scan's grid, and the share of its voxels that the mask has.
 
     Raises:
         GeometryError: If voxels lie between those of the scan, or labeled ones outside it.
@@ -134,7 +154,8 @@ def _placed(mask: LabelMap, scan: Geometry, *, path: Path) -> LabelArray:
     labels[tuple(into)] = turned[tuple(part)]
     if np.count_nonzero(labels) != np.count_nonzero(turned):
         raise _other_grid(mask.geometry, scan, path=path)
-    return np.ascontiguousarray(labels.transpose())
+    covered = turned[tuple(part)].size / labels.size
+    return np.ascontiguousarray(labels.transpose()), covered
 
 
 def _other_grid(mask: Geometry, scan: Geometry, *, path: Path) -> GeometryError:
