@@ -10,6 +10,9 @@ import pytest
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.errors import NoLiverError
+from livertumor_cli.inference.liver_box import KnownLiver
+from livertumor_cli.inference.resample import to_patient_axes
+from livertumor_cli.inference.segments import predict_segments, segments_on_scan
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import read_volume
 from livertumor_cli.io.label_maps import read_label_map
@@ -26,6 +29,7 @@ from livertumor_cli.pipeline import (
     segment_case,
     segment_volume,
 )
+from livertumor_cli.recipes.recipe import StageRole
 from livertumor_cli.recipes.store import DEFAULT_RECIPE, recipe_folders
 from livertumor_cli.volume import Volume
 
@@ -115,6 +119,30 @@ def test_a_real_scan_on_an_oblique_grid_gives_the_same_mask_in_the_patient(
         (result.mask.labels > 0).astype(np.float32), oblique, target=grid, outside_hu=0.0
     )
     assert overlap(back >= 0.5, straight.mask.labels > 0).dice > 0.99
+
+
+@needs_shared
+def test_segments_are_told_in_a_validation_liver(networks: Networks) -> None:
+    if not networks.recipe.has_stage(StageRole.SEGMENTS):
+        pytest.skip("the default recipe has no stage for segments")
+    folder = SHARED_CT / "lits-029"
+    volume = read_volume(folder / "ct.nii.gz")
+    labels = np.asarray(read_label_map(folder / "labels.nii.gz").labels, dtype=np.uint8)
+    hu, geometry = to_patient_axes(volume.hu, volume.geometry)
+    liver, _ = to_patient_axes(labels > 0, volume.geometry)
+    prediction = predict_segments(
+        (hu, geometry),
+        KnownLiver(liver, geometry),
+        stage=networks.recipe.stage(StageRole.SEGMENTS),
+        engine=networks.engines[StageRole.SEGMENTS],
+        on_step=lambda done, total: None,
+    )
+    found = segments_on_scan(prediction, labels, scan=volume.geometry)
+    reference = np.asarray(read_label_map(folder / "couinaud.nii.gz").labels)
+    found[reference == 0] = 0
+    dice = [overlap(found == value, reference == value).dice for value in range(1, 9)]
+    assert np.mean(dice) >= 0.75
+    assert min(dice) >= 0.6
 
 
 @needs_shared
