@@ -8,12 +8,12 @@ from typing import Any
 
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.io.atomic import write_files, write_text
-from livertumor_cli.io.dicom_results import DicomPlan, write_dicom
+from livertumor_cli.io.dicom_results import DICOM_FILES, DicomPlan, write_dicom
 from livertumor_cli.io.formats import write_label_map
-from livertumor_cli.io.output_folder import OutputFolder
+from livertumor_cli.io.output_folder import OutputFolder, ResultFiles
 from livertumor_cli.io.readback import verify_written
 from livertumor_cli.report.json_report import build_report, report_text
-from livertumor_cli.report.pages import FIGURES, HTML, reader_files
+from livertumor_cli.report.pages import FIGURES, HTML, PDF, reader_files
 from livertumor_cli.report.run_record import RunRecord
 from livertumor_cli.report.tables import lesions_csv
 from livertumor_cli.stopwatch import StopWatch
@@ -27,6 +27,14 @@ RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", REPORT, HTML, FI
 
 SEGMENTS = "segments.nii.gz"
 """Of recipes that tell the liver's segments."""
+
+CASE_FILES = ResultFiles(
+    proof=REPORT,
+    names=frozenset(
+        {*(RESULT_FILES - {FIGURES}), f"{FIGURES}/*.png", SEGMENTS, PDF, *DICOM_FILES.values()}
+    ),
+)
+"""Every file that `write_case` may write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +91,7 @@ def write_case(
     """
     watch = StopWatch()
     masks = (result.mask, result.lesions)
-    with OutputFolder(target, overwrite=overwrite) as folder:
+    with OutputFolder(target, files=CASE_FILES, overwrite=overwrite) as folder:
         for name, label_map in result.label_maps().items():
             write_label_map(folder / name, label_map)
             verify_written(folder / name, label_map)

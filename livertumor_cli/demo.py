@@ -9,35 +9,40 @@ import numpy as np
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import LabelArray
+from livertumor_cli.case_files import CASE_FILES
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_label_map
 from livertumor_cli.io.label_maps import read_label_map
-from livertumor_cli.io.output_folder import OutputFolder
+from livertumor_cli.io.output_folder import ResultFiles
 from livertumor_cli.measure.agreement import overlap
 from livertumor_cli.phantom import Phantom, PhantomSpec, Tumor, make_phantom
 from livertumor_cli.phantom.shapes import Canvas
 from livertumor_cli.volume import LabelMap
 
-DEMO_FILES = {"scan", "truth.nii.gz"}
-"""What `write_phantom` puts into the folder."""
+SCAN, TRUTH, RESULTS = "scan", "truth.nii.gz", "results"
+
+DEMO_FILES = ResultFiles(
+    proof=f"{RESULTS}/{CASE_FILES.proof}",
+    names=frozenset(
+        {f"{SCAN}/slice*.dcm", TRUTH, *(f"{RESULTS}/{name}" for name in CASE_FILES.names)}
+    ),
+)
+"""What a demo puts into its folder."""
 
 
-def write_phantom(folder: Path, *, seed: int, overwrite: bool) -> Phantom:
+def write_phantom(folder: Path, *, seed: int) -> Phantom:
     """Draw a phantom and write `scan/` (a DICOM CT series) and `truth.nii.gz`.
 
     Args:
-        folder: The demo's folder; appears whole or not at all.
+        folder: The demo's folder, which exists.
         seed: Of the phantom.
-        overwrite: Whether an earlier demo there may be replaced.
 
     Raises:
-        OutputError: If the folder exists or cannot be written.
+        OutputError: If it cannot be written.
     """
-    with OutputFolder(folder, overwrite=overwrite) as inside:
-        phantom = make_phantom(PhantomSpec(seed=seed))
-        write_ct_series(inside / "scan", phantom.volume, seed=f"livertumor phantom {seed}")
-        truth = LabelMap(phantom.labels, phantom.volume.geometry)
-        write_label_map(inside / "truth.nii.gz", truth)
+    phantom = make_phantom(PhantomSpec(seed=seed))
+    write_ct_series(folder / SCAN, phantom.volume, seed=f"livertumor phantom {seed}")
+    write_label_map(folder / TRUTH, LabelMap(phantom.labels, phantom.volume.geometry))
     return phantom
 
 

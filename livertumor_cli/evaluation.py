@@ -17,18 +17,20 @@ from livertumor_cli.io.label_folders import (
     label_files_of,
     read_labels,
 )
-from livertumor_cli.io.output_folder import OutputFolder
+from livertumor_cli.io.output_folder import OutputFolder, ResultFiles
 from livertumor_cli.measure.agreement_values import case_values, cohort_values
 from livertumor_cli.measure.cohort import summarize
 from livertumor_cli.measure.comparison import CaseAgreement, compare_case
 from livertumor_cli.report.evaluation_report import DEFINITIONS, cases_csv, lesions_csv
-from livertumor_cli.report.json_report import report_text
+from livertumor_cli.report.json_report import program_identity, report_text
 from livertumor_cli.volume import LabelMap
 
 Progress = Callable[[str, int, int], None]
 """Told (step, done, total)."""
 
-EVALUATION_FILES = {"evaluation.json", "cases.csv", "lesions.csv"}
+EVALUATION_FILES = ResultFiles(
+    proof="evaluation.json", names=frozenset({"evaluation.json", "cases.csv", "lesions.csv"})
+)
 """What `write_evaluation` puts into the folder."""
 
 _MOST_NAMES = 5
@@ -167,11 +169,13 @@ def write_evaluation(document: dict[str, Any], target: Path, *, overwrite: bool)
     """
     cases = document.get("cases", [document])
     contents = {
-        "evaluation.json": report_text({**document, "definitions": DEFINITIONS}),
+        "evaluation.json": report_text(
+            {"program": program_identity(), **document, "definitions": DEFINITIONS}
+        ),
         "cases.csv": cases_csv(cases),
         "lesions.csv": lesions_csv(cases),
     }
-    with OutputFolder(target, overwrite=overwrite) as folder:
+    with OutputFolder(target, files=EVALUATION_FILES, overwrite=overwrite) as folder:
         write_files(folder, {name: text.encode("utf-8") for name, text in contents.items()})
 
 

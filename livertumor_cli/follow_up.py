@@ -12,7 +12,7 @@ from livertumor_cli.anatomy import Label
 from livertumor_cli.errors import EmptyMaskError, InputError, Reason
 from livertumor_cli.io.atomic import write_files
 from livertumor_cli.io.label_maps import read_label_map
-from livertumor_cli.io.output_folder import OutputFolder
+from livertumor_cli.io.output_folder import OutputFolder, ResultFiles
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.follow_up import align_livers, match_lesions
 from livertumor_cli.report.follow_up_report import (
@@ -24,7 +24,9 @@ from livertumor_cli.report.json_report import report_text
 from livertumor_cli.report.stored_report import is_older_form, report_fault
 from livertumor_cli.volume import LabelMap
 
-COMPARISON_FILES = {"compare.json", "compare.csv", "compare.html"}
+COMPARISON_FILES = ResultFiles(
+    proof="compare.json", names=frozenset({"compare.json", "compare.csv", "compare.html"})
+)
 """What `write_comparison` puts into the folder."""
 
 _HINT = "Give the folders that 'livertumor segment' or 'livertumor measure' wrote."
@@ -70,7 +72,7 @@ def write_comparison(comparison: dict[str, Any], target: Path, *, overwrite: boo
     Raises:
         OutputError: If the folder exists or cannot be written.
     """
-    with OutputFolder(target, overwrite=overwrite) as folder:
+    with OutputFolder(target, files=COMPARISON_FILES, overwrite=overwrite) as folder:
         contents = {
             "compare.json": report_text(comparison),
             "compare.csv": comparison_csv(comparison),

@@ -183,14 +183,14 @@ def test_an_earlier_result_is_kept_unless_told_otherwise(
 ) -> None:
     target = tmp_path / "out"
     assert segment(scan, "-o", str(target), "-q") == 0
-    (target / "report.json").write_text("mine", encoding="utf-8")
+    (target / "lesions.csv").write_text("mine", encoding="utf-8")
     capsys.readouterr()
     assert segment(scan, "-o", str(target)) == 6
     assert_refused(capsys, "exists already")
-    assert (target / "report.json").read_text(encoding="utf-8") == "mine"
+    assert (target / "lesions.csv").read_text(encoding="utf-8") == "mine"
     assert segment(scan, "-o", str(target), "--overwrite", "-q") == 0
     assert names(target) == case_files.RESULT_FILES
-    assert (target / "report.json").read_text(encoding="utf-8") != "mine"
+    assert (target / "lesions.csv").read_text(encoding="utf-8") != "mine"
 
 
 def test_a_foreign_folder_is_refused_before_the_work(

@@ -37,7 +37,7 @@ MAY_USE: dict[str, frozenset[str]] = {
     "remeasure": PIPELINE | {"pipeline", "case_files"},
     "follow_up": PIPELINE,
     "evaluation": PIPELINE,
-    "demo": PIPELINE | {"pipeline", "phantom"},
+    "demo": PIPELINE | {"pipeline", "case_files", "phantom"},
     "batch": PIPELINE | {"pipeline", "case_files"},
     "node": PIPELINE | {"pipeline", "case_files"},
     "networks": BOTTOM,

@@ -44,28 +44,27 @@ def demo(
     from livertumor_cli.cli.console import write_json
     from livertumor_cli.cli.demo_table import print_comparison
     from livertumor_cli.cli.progress import show_progress
-    from livertumor_cli.demo import DEMO_FILES, compare_with_truth, write_phantom
-    from livertumor_cli.io.output_folder import require_writable
+    from livertumor_cli.demo import DEMO_FILES, RESULTS, SCAN, compare_with_truth, write_phantom
+    from livertumor_cli.io.output_folder import OutputFolder
     from livertumor_cli.pipeline import open_networks, segment_case
 
-    require_writable(output, files=DEMO_FILES, overwrite=overwrite)
     options = segment_options(**network)
-    results = output / "results"
-    with show_progress(quiet=quiet or as_json) as progress:
-        # Before the phantom: a missing recipe must not leave half a demo behind.
+    with (
+        OutputFolder(output, files=DEMO_FILES, overwrite=overwrite) as folder,
+        show_progress(quiet=quiet or as_json) as progress,
+    ):
         progress("open networks", 0, 0)
         networks = open_networks(options)
         progress("draw", 0, 0)
-        phantom = write_phantom(output, seed=seed, overwrite=overwrite)
-        result = segment_case(
-            output / "scan", options=options, progress=progress, networks=networks
-        )
+        phantom = write_phantom(folder, seed=seed)
+        result = segment_case(folder / SCAN, options=options, progress=progress, networks=networks)
         progress("write", 0, 0)
-        report = write_case(result, results, overwrite=overwrite)
-    comparison = compare_with_truth(phantom, results / "mask.nii.gz", report=report)
+        report = write_case(result, folder / RESULTS, overwrite=False)
+        mask = folder / RESULTS / "mask.nii.gz"
+        comparison = compare_with_truth(phantom, mask, report=report)
     if as_json:
         write_json(comparison)
         return
-    show_result(report, target=results, as_json=False, quiet=quiet)
+    show_result(report, target=output / RESULTS, as_json=False, quiet=quiet)
     if not quiet:
         print_comparison(comparison)

@@ -61,14 +61,14 @@ def measure(
 
     Example: livertumor measure scan.nii.gz corrected.nii.gz -o results/patient1_corrected
     """
-    from livertumor_cli.case_files import RESULT_FILES, write_case
+    from livertumor_cli.case_files import CASE_FILES, write_case
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.cli.segment import show_result
     from livertumor_cli.io.output_folder import require_writable
     from livertumor_cli.remeasure import measure_files
 
     target = output or default_output(mask)
-    require_writable(target, files=RESULT_FILES, overwrite=overwrite)
+    require_writable(target, files=CASE_FILES, overwrite=overwrite, inputs=(scan, mask))
     with show_progress(quiet=quiet or as_json) as progress:
         result = measure_files(scan, mask, options=_options(**options), progress=progress)
         progress("write", 0, 0)

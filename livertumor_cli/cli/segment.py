@@ -120,13 +120,13 @@ def run_and_write(
     scan: Path, *, target: Path, overwrite: bool, pdf: bool, quiet: bool, options: SegmentOptions
 ) -> dict[str, Any]:
     """Segment with progress on stderr, write the results, and return the report."""
-    from livertumor_cli.case_files import RESULT_FILES, write_case
+    from livertumor_cli.case_files import CASE_FILES, write_case
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.io.output_folder import require_writable
     from livertumor_cli.pipeline import segment_case
 
     # Minutes of work must not end in "exists already".
-    require_writable(target, files=RESULT_FILES, overwrite=overwrite)
+    require_writable(target, files=CASE_FILES, overwrite=overwrite, inputs=(scan,))
     with show_progress(quiet=quiet) as progress:
         result = segment_case(scan, options=options, progress=progress)
         progress("write", 0, 0)

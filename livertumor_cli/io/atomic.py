@@ -33,6 +33,15 @@ def output_error(error: OSError, *, path: Path) -> OutputError:
     return OutputError(f"{path} cannot be written: {reason}.", hint=hint)
 
 
+def has_utf8_name(path: Path) -> bool:
+    """Whether a path is text; ITK ends the process at any other, which only Linux allows."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and its parents; one that is there already stays.
 
