@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from livertumor_cli.cli.console import stdout_console
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from livertumor_cli.cli.number_table import print_numbers
 
 MOST_LESIONS = 25
 """What one screen holds beside the other numbers; the files hold all."""
@@ -43,9 +41,9 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     segments = segment_rows(report)
     if segments:
         console.print(f"\n{SEGMENT_HEADING}")
-        console.print(_table(segments[0], segments[1:]))
+        print_numbers(segments[0], segments[1:])
     if rows:
-        console.print(_table(columns, rows[:MOST_LESIONS]))
+        print_numbers(columns, rows[:MOST_LESIONS])
         for line in (*TERMINAL_LEGEND, *([SEGMENT_LEGEND] if segments else [])):
             console.print(line)
         console.print()
@@ -57,16 +55,3 @@ def print_case_table(report: Mapping[str, Any]) -> None:
         # Text, as brackets in a sentence are no markup.
         console.print(Text(f"! {flag}"))
     console.print(Text(report["disclaimer"]))
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Right-aligned columns under a line."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from livertumor_cli.cli.console import stdout_console, write_json
+from livertumor_cli.cli.number_table import print_numbers
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -53,7 +54,6 @@ def compare(
 
 
 def _print_tables(comparison: Mapping[str, Any]) -> None:
-    from rich import box
     from rich.table import Table
 
     from livertumor_cli.report.follow_up_report import (
@@ -67,13 +67,9 @@ def _print_tables(comparison: Mapping[str, Any]) -> None:
     for name, text in comparison_summary(comparison):
         summary.add_row(name, text)
     console.print(summary)
-    lesions = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for title in COLUMNS:
-        lesions.add_column(title, justify="right", no_wrap=True)
-    for row in comparison_rows(comparison):
-        lesions.add_row(*row)
-    if lesions.row_count:
-        console.print(lesions)
+    rows = comparison_rows(comparison)
+    if rows:
+        print_numbers(COLUMNS, rows)
     else:
         console.print("\nNeither scan has a lesion.\n")
     for flag in comparison["flags"]:
