@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +70,25 @@ def test_a_file_that_reads_back_otherwise_is_removed(tmp_path: Path, ct: Volume,
 
 
 _write = formats.write_volume
+
+
+def test_the_scan_itself_is_never_replaced(tmp_path: Path, ct: Volume, capsys):
+    scan = tmp_path / "ct.nii"
+    scan.write_bytes(nifti_image(ct).to_bytes())
+    before = scan.read_bytes()
+    assert run(["convert", str(scan), str(scan), "--overwrite"]) == 6
+    assert "is the scan itself" in capsys.readouterr().err
+    assert scan.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every path is text")
+def test_paths_that_are_no_text_are_refused_in_a_sentence(tmp_path: Path, ct: Volume, capsys):
+    scan = tmp_path / "ct.nii"
+    scan.write_bytes(nifti_image(ct).to_bytes())
+    odd = tmp_path / os.fsdecode(b"M\xfcller.nii")
+    assert run(["convert", str(scan), str(odd)]) == 6
+    assert "no UTF-8" in capsys.readouterr().err
+    assert not odd.exists()
+    odd.with_suffix(".mha").write_bytes(b"NDims = 3\n")
+    assert run(["inspect", str(odd.with_suffix(".mha"))]) == 3
+    assert "no UTF-8" in capsys.readouterr().err

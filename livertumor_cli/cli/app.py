@@ -89,7 +89,9 @@ def app(verbose: bool) -> None:
 
 def report_error(error: LiverTumorError) -> int:
     """Print an error and its hint on stderr; returns the exit code."""
-    click.echo(f"Error: {error.message}", err=True)
+    # A path may have bytes that are no text, which no stream can print.
+    message = error.message.encode("utf-8", "backslashreplace").decode("utf-8")
+    click.echo(f"Error: {message}", err=True)
     if error.hint:
         click.echo(f"Hint: {error.hint}", err=True)
     return error.exit_code

@@ -24,12 +24,21 @@ def convert(path: Path, out: Path, series: str, resample_irregular: bool, overwr
 
     Example: livertumor convert study/ scan.nii.gz --series 4
     """
-    from livertumor_cli.io.atomic import make_folder
+    from livertumor_cli.io.atomic import has_utf8_name, make_folder
     from livertumor_cli.io.formats import read_volume, write_volume
     from livertumor_cli.io.readback import verify_volume
 
     if not out.name.lower().endswith((".nii", ".nii.gz")):
         raise ConfigError(f"{out.name} must end in .nii or .nii.gz.")
+    if not has_utf8_name(out.absolute()):
+        raise OutputError(
+            f"{out} cannot be written: its name has bytes that are no UTF-8.",
+            hint="Give a name that is plain text.",
+        )
+    if out.exists() and path.exists() and out.samefile(path):
+        raise OutputError(
+            f"{out} is the scan itself and is not replaced.", hint="Choose another name."
+        )
     if out.exists() and not overwrite:
         raise OutputError(
             f"{out} exists already.", hint="Choose another name, or replace it with --overwrite."

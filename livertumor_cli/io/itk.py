@@ -20,6 +20,7 @@ from livertumor_cli.errors import (
     Reason,
     UnsupportedFormatError,
 )
+from livertumor_cli.io.atomic import has_utf8_name
 from livertumor_cli.io.checks import (
     require_hounsfield,
     require_size,
@@ -54,6 +55,7 @@ def read_itk(path: Path) -> Volume:
     Raises:
         InputError: With the reason; see `livertumor_cli.errors.Reason`.
     """
+    require_text_path(path)
     kind = _require_stated_grid(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -72,6 +74,20 @@ def read_itk(path: Path) -> Volume:
     require_hounsfield(hu)
     require_slices(shape)
     return Volume(hu, geometry, Source(path, kind))
+
+
+def require_text_path(path: Path) -> None:
+    """Refuse a path that ITK would end the process at.
+
+    Raises:
+        InputError: If it has bytes that are no UTF-8.
+    """
+    if not has_utf8_name(path):
+        raise InputError(
+            f"{path} cannot be read: its name has bytes that are no UTF-8.",
+            reason=Reason.UNREADABLE,
+            hint="Rename the file or its folder.",
+        )
 
 
 def detached_voxels(path: Path) -> Path | None:

@@ -26,6 +26,7 @@ from livertumor_cli.errors import (
 )
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_file import is_dicom
+from livertumor_cli.io.itk import require_text_path
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.volume import LabelMap
 
@@ -86,6 +87,7 @@ def read_mask(path: Path, *, scan: Geometry) -> PlacedMask:
 
 
 def _read_itk(path: Path) -> LabelMap:
+    require_text_path(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
