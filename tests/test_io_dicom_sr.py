@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from test_io_dicom_seg import halved, to_enhanced
 
 from livertumor_cli.findings import Axis
+from livertumor_cli.io.dicom_derived import lesion_id
 from livertumor_cli.io.dicom_results import DicomObject
 
 SR = (DicomObject.SR,)
@@ -299,3 +300,22 @@ def test_no_tumor_and_nothing_but_tumor_are_results(
     assert {name for name in found if name.startswith("L0")} == {
         f"L{number:02d}" for number in range(1, count + 1)
     }
+
+
+def test_of_many_lesions_the_largest_are_described(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_case(tmp_path / "whole", objects=SR).read("sr")
+    assert whole.CompletionFlag == "COMPLETE"
+    assert "CompletionFlagDescription" not in whole
+    monkeypatch.setattr("livertumor_cli.io.dicom_sr.MOST_DESCRIBED", 1)
+    case = make_case(tmp_path / "part", objects=SR)
+    part = case.read("sr")
+    names, every = ([tracking(group)[0] for group in groups(sr)] for sr in (part, whole))
+    smaller = lesion_id(2)
+    assert every.count(smaller) == 2
+    assert names == [name for name in every if name != smaller]
+    assert part.CompletionFlag == "PARTIAL"
+    assert part.CompletionFlagDescription == "The 1 largest of 2 lesions are described"
+    assert numbers(groups(part)[0])["Number of lesions"] == (2, "1")
+    assert len([one for one in case.read("seg").SegmentSequence if "TrackingID" in one]) == 2

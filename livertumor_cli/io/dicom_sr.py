@@ -64,6 +64,10 @@ from livertumor_cli.io.dicom_sr_values import (
 
 MEASURED_BETWEEN_CORNERS = "Lengths run between pixel corners; lesions are 26-connected"
 
+MOST_DESCRIBED = 50
+"""Lesions that have groups, the largest first: hundreds take minutes to encode, and nobody reads
+them. The report is then partial (PS3.3 C.17.2) and says so; the segmentation has all."""
+
 _LIVER = CODES[Label.LIVER]
 
 Group: TypeAlias = Any
@@ -71,12 +75,14 @@ Group: TypeAlias = Any
 
 
 def build_measurements(case: DerivedCase, segmentation: Dataset) -> Dataset:
-    """The report; it has liver groups only if no lesion was found.
+    """The report; it has liver groups only if no lesion was found, and of many the largest.
 
     Args:
         case: The segmented scan.
         segmentation: From `build_segmentation` of the same case.
     """
+    count = len(case.findings.lesions)
+    is_complete = count <= MOST_DESCRIBED
     with warnings.catch_warnings():
         # pydicom remarks on values of the source that break the standard; they are copied as found.
         warnings.simplefilter("ignore")
@@ -93,10 +99,13 @@ def build_measurements(case: DerivedCase, segmentation: Dataset) -> Dataset:
             sop_instance_uid=new_uid(),
             instance_number=1,
             manufacturer=MAKER,
-            is_complete=True,
+            is_complete=is_complete,
             is_verified=False,
             transfer_syntax_uid=ExplicitVRLittleEndian,
         )
+        if not is_complete:
+            told = f"The {MOST_DESCRIBED} largest of {count} lesions are described"
+            dataset.CompletionFlagDescription = told
         with_source_identity(dataset, case.series)
         # An SR lies in no frame of reference of its own: its coordinates name theirs.
         del dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator
@@ -147,7 +156,7 @@ def _groups(case: DerivedCase, segmentation: Dataset) -> Iterator[Group]:
             yield _structure(case, segment, segmentation)
     lesions = {lesion.id: lesion for lesion in case.findings.lesions}
     for segment in segments:
-        if segment.lesion:
+        if 0 < segment.lesion <= MOST_DESCRIBED:
             yield _volume_group(case, segment, segmentation, lesions[segment.lesion])
             yield _axes_group(case, segment, lesions[segment.lesion])
 
