@@ -52,16 +52,7 @@ def run(path: Path, networks: Networks) -> CaseResult:
     return segment_case(path, options=SegmentOptions(), progress=lambda *_: None, networks=networks)
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        0,
-        pytest.param(
-            1,
-            marks=pytest.mark.xfail(strict=True, reason="first weights: tumors are found in part"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("seed", [0, 1])
 def test_phantom_liver_and_every_tumor_over_15_mm_are_found(networks: Networks, seed: int) -> None:
     phantom = make_phantom(PhantomSpec(seed=seed))
     result = segment_volume(
@@ -151,9 +142,9 @@ def test_a_scan_without_a_liver_is_refused(networks: Networks) -> None:
         run(SHARED_CT / "lits-025" / "wide_ct.nii.gz", networks)
 
 
-@needs_shared
-@pytest.mark.xfail(strict=True, reason="first weights: lits-034 and tumors need more training")
-def test_validation_cases_reach_what_the_first_recipe_is_meant_to(networks: Networks) -> None:
+@pytest.fixture(scope="module")
+def validation(networks: Networks) -> tuple[list[float], list[tuple[str, int, float]]]:
+    """Liver Dice per validation case; case, mm and found share of each tumor mostly missed."""
     cases = json.loads((SHARED_CT / "cases.json").read_text(encoding="utf-8"))
     dice, missed = [], []
     for entry in cases:
@@ -171,7 +162,23 @@ def test_validation_cases_reach_what_the_first_recipe_is_meant_to(networks: Netw
             share = float((found[mask] == Label.TUMOR).mean())
             if longest.length_mm > 20 and share < 0.5:
                 missed.append((entry["case"], round(longest.length_mm), round(share, 2)))
+    return dice, missed
+
+
+@needs_shared
+def test_validation_livers_reach_what_the_first_recipe_is_meant_to(
+    validation: tuple[list[float], list[tuple[str, int, float]]],
+) -> None:
+    dice, _ = validation
     assert len(dice) == 6
     assert np.mean(dice) >= 0.94
     assert min(dice) >= 0.90
+
+
+@needs_shared
+@pytest.mark.xfail(strict=True, reason="one tumor of lits-016 and that of lits-029 are missed")
+def test_validation_tumors_over_20_mm_are_at_least_half_found(
+    validation: tuple[list[float], list[tuple[str, int, float]]],
+) -> None:
+    _, missed = validation
     assert missed == []
