@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from batch_runs import Event, Recorder, folder_of, report_of, rows_of, run_batch, write_scan
@@ -31,6 +32,7 @@ from livertumor_cli.cli.app import run
 from livertumor_cli.errors import ClusterError
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_volume
+from livertumor_cli.volume import Volume
 
 pytestmark = pytest.mark.filterwarnings("ignore:::distributed")
 
@@ -300,6 +302,22 @@ def test_local_workers_are_replaced_and_a_deadly_case_is_given_up(
     lines = (tmp_path / "out" / JOURNAL).read_text(encoding="utf-8").splitlines()
     started = [json.loads(line)["event"] for line in lines].count("started")
     assert started == 2 + MOST_CRASHES
+
+
+@pytest.mark.slow
+def test_a_case_that_exhausts_its_share_of_memory_harms_no_other(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "MEMORY_LIMIT", 700_000_000)
+    names = write_small_scans(tmp_path / "in", 2)
+    huge = centered_grid((480, 384, 384), spacing_mm=(0.4, 0.5, 0.5))
+    hu = np.full(huge.shape, -1000, np.int16)
+    hu[100:400, 60:320, 60:320] = 100
+    write_volume(tmp_path / "in" / "patient0" / "huge.nii.gz", Volume(hu, huge))
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy, dask="local:1")
+    assert recorder.failures == {"patient0/huge.nii.gz": "crashed"}
+    assert [recorder.ends[name] for name in names] == [Outcome.DONE, Outcome.DONE]
+    assert not list((tmp_path / "out").glob(".*.partial-*"))
 
 
 def start(toy: Path, folder: Path) -> subprocess.Popen[str]:
