@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from scans import a_ct
 
 from livertumor_cli.volume import Volume
 
 # Times say nothing about correctness, and machines that test are busy.
-settings.register_profile("livertumor")
+settings.register_profile("livertumor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("livertumor")
 
 
