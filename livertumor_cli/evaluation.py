@@ -60,8 +60,8 @@ def find_pairs(prediction: Path, reference: Path, *, only_common: bool = False) 
         only_common: Whether cases that only one folder has are left out.
 
     Raises:
-        InputError: If a path is neither or missing, the two are of different kinds, or the folders hold
-            different cases.
+        InputError: If a path is neither or missing, the two are of different kinds, or the folders
+            hold different cases.
     """
     for path in (prediction, reference):
         if not path.exists():

@@ -137,8 +137,8 @@ _NETWORK_OPTIONS = (
         type=click.Choice(PRECISIONS),
         default="auto",
         show_default=True,
-        help="auto takes the fastest that the recipe's validation allows; another is an error where "
-        "it cannot be had.",
+        help="auto takes the fastest that the recipe's validation allows; another is an error "
+        "where it cannot be had.",
     ),
     click.option(
         "--scales",
