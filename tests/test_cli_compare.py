@@ -114,7 +114,7 @@ def test_table_and_files(results, tmp_path, capsys, monkeypatch):
     assert max(map(len, lines[:-1])) <= 80
     assert any("Sum of candidate targets" in line for line in lines)
     assert any(line.split()[:2] == ["new", "2"] for line in lines)
-    assert names(target) == COMPARISON_FILES
+    assert names(target) == COMPARISON_FILES.names
     with (target / "compare.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["baseline_id"], row["follow_up_id"]) for row in rows] == [("1", "1"), ("", "2")]
