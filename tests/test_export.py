@@ -24,11 +24,12 @@ from livertumor_cli.errors import (
     ModelError,
     ModelNotFoundError,
     OutputError,
+    RecipeError,
 )
 from livertumor_cli.export import stage_export
 from livertumor_cli.export.onnx_export import Agreement, compare_with_torch, require_agreement
 from livertumor_cli.export.stage_export import ExportedStage, export_stage
-from livertumor_cli.export.to_recipe import put_stage, require_place, stage_of
+from livertumor_cli.export.to_recipe import put_stage, require_place, role_of, stage_of
 from livertumor_cli.networks.uca_net import UCANet, UCANetConfig
 from livertumor_cli.recipes.recipe import CpuPrecision, Scores, load_recipe, to_toml
 from livertumor_cli.recipes.store import verify_recipe
@@ -257,8 +258,8 @@ def test_an_unreadable_recipe_is_refused_before_the_work(tmp_path: Path):
     folder.mkdir()
     (folder / "recipe.toml").write_text("schema = 1\nnonsense = 2\n")
     for task in (TINY_UCA, TINY_LIVER):
-        with pytest.raises(ConfigError, match="nonsense"):
-            require_place(folder, task)
+        with pytest.raises(RecipeError, match="nonsense"):
+            require_place(folder, role_of(task))
 
 
 def test_a_patch_that_the_network_cannot_halve_is_refused(tmp_path: Path):

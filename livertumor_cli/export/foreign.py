@@ -20,7 +20,7 @@ from livertumor_cli.anatomy import CLASS_NAMES
 from livertumor_cli.errors import ConfigError
 from livertumor_cli.export.onnx_export import compare_with_torch, require_agreement, write_onnx
 from livertumor_cli.export.stage_export import ExportedStage, proof_images, workplace
-from livertumor_cli.export.to_recipe import LIVER_BOX_MARGIN_MM, NOT_STATED
+from livertumor_cli.export.to_recipe import LIVER_BOX_MARGIN_MM, NOT_STATED, require_place
 from livertumor_cli.geometry import Spacing
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.recipes.recipe import (
@@ -182,6 +182,7 @@ def export_foreign(
     if patch is not None:
         foreign = replace(foreign, patch=patch)
     # Before any work: the stage must have a place in the recipe.
+    require_place(folder, role)
     _recipe_with(folder, _stage(foreign, role=role, sha256="0" * 64), foreign)
     network = AdaptedNetwork(foreign).eval().float()
     _require_patch(network, foreign)

@@ -63,7 +63,7 @@ def export_stage(
         OutputError: If the folder cannot be written.
     """
     task = _task_of(checkpoint)
-    require_place(folder, task)
+    require_place(folder, role_of(task))
     sizes = patch or task.inference_patch
     _require_fitting(sizes, task)
     network = task.build()

@@ -59,12 +59,12 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
     )
 
 
-def require_place(folder: Path, task: Task) -> None:
+def require_place(folder: Path, role: StageRole) -> None:
     """Refuse a stage that cannot stand alone, before any work is done.
 
     Args:
         folder: The recipe's folder; may be missing.
-        task: What was trained.
+        role: Of the stage.
 
     Raises:
         ConfigError: If another than the lesion stage would be the only one of a recipe.
@@ -72,9 +72,9 @@ def require_place(folder: Path, task: Task) -> None:
     """
     if (folder / RECIPE_FILE).is_file():
         load_recipe(folder)
-    elif role_of(task) is not StageRole.LESION:
+    elif role is not StageRole.LESION:
         raise ConfigError(
-            f"{folder} holds no recipe that a {role_of(task)} stage could join.",
+            f"{folder} holds no recipe that a {role} stage could join.",
             hint="Export the lesion stage first: it may stand alone, the others may not.",
         )
 
