@@ -31,7 +31,7 @@ from livertumor_cli.engine.hardware import cpu_name, physical_cores
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.phantom import PhantomSpec, make_phantom
-from livertumor_cli.pipeline import SegmentOptions, open_networks
+from livertumor_cli.segment_setup import SegmentOptions, open_networks
 from livertumor_cli.volume import Volume
 
 STEPS = {

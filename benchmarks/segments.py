@@ -26,8 +26,8 @@ from livertumor_cli.inference.segments import predict_segments, segments_on_scan
 from livertumor_cli.io.formats import read_volume
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.measure.agreement import overlap
-from livertumor_cli.pipeline import Networks, SegmentOptions, open_networks
 from livertumor_cli.recipes.recipe import StageRole
+from livertumor_cli.segment_setup import Networks, SegmentOptions, open_networks
 
 SEGMENT_FILE = "couinaud.nii.gz"
 

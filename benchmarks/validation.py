@@ -25,7 +25,8 @@ from livertumor_cli.evaluation import compare_label_maps
 from livertumor_cli.io.label_folders import label_files_of, read_labels
 from livertumor_cli.measure.cohort import summarize
 from livertumor_cli.measure.comparison import CaseAgreement
-from livertumor_cli.pipeline import Networks, SegmentOptions, open_networks, segment_case
+from livertumor_cli.pipeline import segment_case
+from livertumor_cli.segment_setup import Networks, SegmentOptions, open_networks
 from livertumor_cli.volume import LabelMap
 
 LARGE_MM = 20.0

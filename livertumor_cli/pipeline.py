@@ -13,120 +13,27 @@ from pathlib import Path
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import InstanceArray
 from livertumor_cli.case_files import CaseResult
-from livertumor_cli.engine.contract import ModelContract
-from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest, Precision
-from livertumor_cli.engine.open_engine import open_engine, resolve_device
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.cascade import Segmentation, run_cascade
-from livertumor_cli.io.dicom_results import DicomObject, DicomPlan, plan_dicom
+from livertumor_cli.io.dicom_results import DicomPlan, plan_dicom
 from livertumor_cli.io.formats import read_volume
 from livertumor_cli.measure.case import Extras, measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
 from livertumor_cli.measure.scale_spread import scale_volumes_ml
 from livertumor_cli.process_memory import peak_memory_mb
-from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
-from livertumor_cli.recipes.store import DEFAULT_RECIPE, find_recipe, verify_stage
-from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
+from livertumor_cli.report.run_record import RunRecord
+from livertumor_cli.segment_setup import (
+    ChosenNetworks,
+    Networks,
+    SegmentOptions,
+    choose_networks,
+)
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import LabelMap, Volume
 
 Progress = Callable[[str, int, int], None]
 """Told (step, done, total); a total of 0 means that the end is not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentOptions:
-    """How to segment.
-
-    Attributes:
-        recipe: Name of an installed recipe or folder of one.
-        device: Where to run.
-        engine: Which program runs the networks.
-        precision: "auto" takes what the recipe's validation allows; any other must be had.
-        scales: Zoom factors of the second stage; the recipe's own where None.
-        threads: CPU threads; the engine's choice where None.
-        series: UID or number of the DICOM series to read; the best for a liver where empty.
-        resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
-        dicom: DICOM objects to write; where None the usual ones of a DICOM scan, none of others.
-        seg_type: "binary" or "labelmap": how a DICOM SEG stores its segments.
-        keep_identity: Whether results may tell the name of a DICOM folder or zip.
-    """
-
-    recipe: str = DEFAULT_RECIPE
-    device: Device = Device.AUTO
-    engine: EngineKind = EngineKind.AUTO
-    precision: str = "auto"
-    scales: tuple[float, ...] | None = None
-    threads: int | None = None
-    series: str = ""
-    resample_irregular: bool = False
-    dicom: tuple[DicomObject, ...] | None = None
-    seg_type: str = "binary"
-    keep_identity: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Networks:
-    """A recipe whose files were verified and whose networks are open."""
-
-    recipe: Recipe
-    engines: dict[StageRole, Engine] = field(default_factory=dict)
-
-    def describe(self, scales: tuple[float, ...] | None) -> RunRecord:
-        """What report and user must know about how they run.
-
-        Args:
-            scales: As asked for; the recipe's own where None.
-        """
-        recipe = self.recipe
-        infos = [engine.info for engine in self.engines.values()]
-        identity = RecipeIdentity(
-            recipe.name,
-            recipe.version,
-            recipe.title,
-            recipe.license,
-            {stage.file: stage.sha256 for stage in recipe.stages},
-        )
-        return RunRecord(
-            recipe=identity,
-            device=str(infos[-1].device),
-            engine=infos[-1].engine,
-            precision=", ".join(dict.fromkeys(str(info.precision) for info in infos)),
-            scales=scales or recipe.stage(StageRole.LESION).scales,
-        )
-
-
-def open_networks(options: SegmentOptions) -> Networks:
-    """Find the recipe, verify its files and open its networks.
-
-    Raises:
-        ModelError: If a recipe or file is missing, altered or unfit.
-        BackendError: If the device, engine or precision asked for cannot be had.
-    """
-    recipe = find_recipe(options.recipe)
-    device = resolve_device(options.device, kind=options.engine)
-    engines: dict[StageRole, Engine] = {}
-    for stage in recipe.stages:
-        request = EngineRequest(
-            file=verify_stage(recipe, stage),
-            device=device,
-            kind=options.engine,
-            precision=_precision(stage, device, options.precision),
-            requires_precision=options.precision != "auto",
-            threads=options.threads,
-        )
-        contract = ModelContract(patch=stage.network_patch, classes=len(stage.classes))
-        engines[stage.name] = open_engine(request, contract=contract)
-    return Networks(recipe, engines)
-
-
-def _precision(stage: Stage, device: Device, wish: str) -> Precision:
-    """The lowest precision that recipe and user allow."""
-    if wish != "auto":
-        return Precision(wish)
-    allowed = stage.cuda_precision if device is Device.CUDA else stage.cpu_precision
-    return Precision(str(allowed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +84,15 @@ def segment_case(
     Raises:
         LiverTumorError: Of the class that fits, with what is wrong and what to do.
     """
+    # Before the scan, which may take minutes to read: a wish that cannot be met is told at once.
+    chosen = choose_networks(options) if networks is None else networks
     progress("read", 0, 0)
     scan = read_scan(path, options=options)
-    if networks is None:
+    if isinstance(chosen, ChosenNetworks):
         progress("open networks", 0, 0)
-        networks = open_networks(options)
+        chosen = chosen.open()
         scan.watch.lap("open_networks")
-    segmented = run_networks(scan, networks=networks, scales=options.scales, progress=progress)
+    segmented = run_networks(scan, networks=chosen, scales=options.scales, progress=progress)
     progress("measure", 0, 0)
     return measure_scan(segmented)
 

@@ -13,9 +13,10 @@ from livertumor_cli.io.mask_in import read_mask
 from livertumor_cli.measure.case import measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
-from livertumor_cli.pipeline import Progress, SegmentOptions, read_scan
+from livertumor_cli.pipeline import Progress, read_scan
 from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
+from livertumor_cli.segment_setup import SegmentOptions
 from livertumor_cli.volume import LabelMap
 
 MASK_RECIPE = "mask file"

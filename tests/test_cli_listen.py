@@ -29,7 +29,7 @@ from livertumor_cli.node import spool as spool_module
 from livertumor_cli.node import worker as worker_module
 from livertumor_cli.node.spool import Spool
 from livertumor_cli.node.worker import NodeSettings, Worker
-from livertumor_cli.pipeline import open_networks
+from livertumor_cli.segment_setup import open_networks
 
 SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 SR_CLASS = "1.2.840.10008.5.1.4.1.1.88.34"

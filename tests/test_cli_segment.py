@@ -16,7 +16,7 @@ import pytest
 from segment_runs import GEOMETRY, Capture, names
 from toy_recipe import Patient, write_toy_recipe
 
-from livertumor_cli import case_files, pipeline
+from livertumor_cli import case_files, pipeline, segment_setup
 from livertumor_cli.cli.app import run
 from livertumor_cli.cli.segment import default_output
 from livertumor_cli.errors import NoLiverError
@@ -145,17 +145,28 @@ def test_scales_change_the_result(segment: Callable[..., int], scan: Path, tmp_p
 def test_every_network_option_reaches_the_pipeline(
     scan: Path, option: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[pipeline.SegmentOptions] = []
+    asked: list[segment_setup.SegmentOptions] = []
 
-    def remember(_path: Path, *, options: pipeline.SegmentOptions, **_more: Any) -> None:
+    def remember(_path: Path, *, options: segment_setup.SegmentOptions, **_more: Any) -> None:
         asked.append(options)
         raise NoLiverError("none.")
 
     monkeypatch.setattr(pipeline, "segment_case", remember)
     assert run(["segment", str(scan), *option, "-q"]) == 3
-    defaults = asdict(pipeline.SegmentOptions())
+    defaults = asdict(segment_setup.SegmentOptions())
     changed = {name for name, value in asdict(asked[0]).items() if value != defaults[name]}
     assert changed == {option[0].removeprefix("--")}
+
+
+def test_a_recipe_that_is_not_there_is_told_before_the_scan_is_read(
+    scan: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def read(*_arguments: object, **_named: object) -> None:
+        raise AssertionError("the scan was read")
+
+    monkeypatch.setattr(pipeline, "read_volume", read)
+    assert run(["segment", str(scan), "--recipe", "nowhere", "-q"]) == 4
+    assert "nowhere" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

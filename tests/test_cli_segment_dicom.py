@@ -15,7 +15,7 @@ from pydicom import dcmread
 from segment_runs import GEOMETRY, Capture, assert_refused, names
 from toy_recipe import Patient
 
-from livertumor_cli import case_files, pipeline
+from livertumor_cli import case_files, pipeline, segment_setup
 from livertumor_cli.cli.app import run
 from livertumor_cli.io.dicom_ct import ct_datasets, write_ct_series, write_datasets
 from livertumor_cli.report.json_report import load_schema
@@ -78,7 +78,7 @@ def test_objects_of_a_scan_that_is_no_dicom_are_refused_before_the_work(
     def work(*_arguments: object, **_named: object) -> None:
         raise AssertionError("the networks were opened")
 
-    monkeypatch.setattr(pipeline, "open_networks", work)
+    monkeypatch.setattr(segment_setup.ChosenNetworks, "open", work)
     assert segment(scan, "-q", "--dicom", kind) == 2
     assert_refused(capsys, "DICOM results need a DICOM scan")
     assert names(scan.parent) == {"scan.nii.gz"}
@@ -177,9 +177,9 @@ def test_a_second_run_differs_in_uids_and_times_only(
 
 
 def test_dicom_options_reach_the_pipeline(scan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[pipeline.SegmentOptions] = []
+    asked: list[segment_setup.SegmentOptions] = []
 
-    def remember(_path: Path, *, options: pipeline.SegmentOptions, **_more: object) -> None:
+    def remember(_path: Path, *, options: segment_setup.SegmentOptions, **_more: object) -> None:
         asked.append(options)
         raise pipeline_stop
 

@@ -13,8 +13,8 @@ import pytest
 
 from livertumor_cli.cli.app import COMMANDS, app
 from livertumor_cli.errors import LiverTumorError, Reason
-from livertumor_cli.pipeline import SegmentOptions
 from livertumor_cli.report.json_report import load_schema
+from livertumor_cli.segment_setup import SegmentOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 MANUAL = (ROOT / "docs" / "manual.md").read_text(encoding="utf-8")

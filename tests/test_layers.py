@@ -23,7 +23,7 @@ BOTTOM = frozenset(
 
 SIBLINGS = frozenset({"io", "engine", "recipes", "measure", "report"})
 INFERENCE = BOTTOM | {"engine", "recipes"}
-PIPELINE = INFERENCE | SIBLINGS | {"inference"}
+PIPELINE = INFERENCE | SIBLINGS | {"inference", "segment_setup"}
 TRAINING = BOTTOM | {"networks", "inference", "phantom", "io", "measure"}
 EXPORT = TRAINING | {"training", "engine", "recipes"}
 
@@ -32,6 +32,7 @@ MAY_USE: dict[str, frozenset[str]] = {
     "__init__": frozenset(),
     "phantom": BOTTOM,
     "inference": INFERENCE,
+    "segment_setup": BOTTOM | {"engine", "recipes", "io", "report"},
     "case_files": PIPELINE,
     "pipeline": PIPELINE | {"case_files"},
     "remeasure": PIPELINE | {"pipeline", "case_files"},

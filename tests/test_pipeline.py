@@ -24,13 +24,8 @@ from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_volume
-from livertumor_cli.pipeline import (
-    CaseResult,
-    Networks,
-    open_networks,
-    segment_case,
-    segment_volume,
-)
+from livertumor_cli.pipeline import CaseResult, segment_case, segment_volume
+from livertumor_cli.segment_setup import Networks, open_networks
 from livertumor_cli.volume import Volume
 
 PATIENT = Patient()

@@ -21,16 +21,10 @@ from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.diameters import axial_diameters
 from livertumor_cli.phantom import PhantomSpec, make_phantom
 from livertumor_cli.phantom.shapes import Canvas
-from livertumor_cli.pipeline import (
-    CaseResult,
-    Networks,
-    SegmentOptions,
-    open_networks,
-    segment_case,
-    segment_volume,
-)
+from livertumor_cli.pipeline import CaseResult, segment_case, segment_volume
 from livertumor_cli.recipes.recipe import StageRole
 from livertumor_cli.recipes.store import DEFAULT_RECIPE, recipe_folders
+from livertumor_cli.segment_setup import Networks, SegmentOptions, open_networks
 from livertumor_cli.volume import Volume
 
 SHARED_CT = Path(__file__).parents[2] / "shared" / "ct"

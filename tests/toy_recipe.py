@@ -19,7 +19,6 @@ from onnx import TensorProto, helper
 from livertumor_cli.anatomy import SEGMENT_CLASSES
 from livertumor_cli.engine.engine import Device, EngineKind
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.pipeline import SegmentOptions
 from livertumor_cli.recipes.recipe import (
     Activation,
     Fusion,
@@ -30,6 +29,7 @@ from livertumor_cli.recipes.recipe import (
     Weighting,
     to_toml,
 )
+from livertumor_cli.segment_setup import SegmentOptions
 from livertumor_cli.volume import Volume
 
 WINDOW_HU = (-160.0, 240.0)

@@ -19,7 +19,7 @@ from livertumor_cli.batch.plan import BatchPlan, Selection, Task, make_plan
 from livertumor_cli.batch.settings import BatchSettings, settings_id
 from livertumor_cli.batch.summary import write_summary
 from livertumor_cli.errors import OutputError
-from livertumor_cli.pipeline import Networks, open_networks
+from livertumor_cli.segment_setup import Networks, open_networks
 
 
 @dataclass(slots=True)

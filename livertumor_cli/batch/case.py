@@ -11,7 +11,8 @@ from livertumor_cli.batch.look import Stamp, stamp_of
 from livertumor_cli.errors import InputError, Reason, SeriesSelectionError
 from livertumor_cli.io.formats import read_study, read_volume
 from livertumor_cli.io.series_list import list_series
-from livertumor_cli.pipeline import ReadScan, SegmentOptions, with_plan
+from livertumor_cli.pipeline import ReadScan, with_plan
+from livertumor_cli.segment_setup import SegmentOptions
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume
 

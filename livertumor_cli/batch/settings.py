@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from livertumor_cli.pipeline import SegmentOptions
 from livertumor_cli.recipes.recipe import RECIPE_FILE
 from livertumor_cli.recipes.store import find_recipe
+from livertumor_cli.segment_setup import SegmentOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ def demo(
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.demo import DEMO_FILES, RESULTS, SCAN, compare_with_truth, write_phantom
     from livertumor_cli.io.output_folder import OutputFolder
-    from livertumor_cli.pipeline import open_networks, segment_case
+    from livertumor_cli.pipeline import segment_case
+    from livertumor_cli.segment_setup import open_networks
 
     options = segment_options(**network)
     with (

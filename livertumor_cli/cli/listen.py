@@ -14,7 +14,7 @@ from livertumor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from livertumor_cli.node.worker import NodeSettings
-    from livertumor_cli.pipeline import SegmentOptions
+    from livertumor_cli.segment_setup import SegmentOptions
 
 
 @click.command()
@@ -107,7 +107,7 @@ def _serve(
     from livertumor_cli.io.dicom_net_receive import receiving
     from livertumor_cli.node.service import open_spool, work_until
     from livertumor_cli.node.worker import Worker
-    from livertumor_cli.pipeline import open_networks
+    from livertumor_cli.segment_setup import open_networks
 
     networks = open_networks(settings.options)
     with open_spool(folder) as spool, show_progress(quiet=True) as silent:

@@ -16,7 +16,7 @@ from livertumor_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from livertumor_cli.pipeline import SegmentOptions
+    from livertumor_cli.segment_setup import SegmentOptions
 
 _SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 
@@ -78,7 +78,7 @@ def measure(
 
 def _options(*, dicom: tuple[str, ...] | None, **options: Any) -> SegmentOptions:
     from livertumor_cli.io.dicom_results import DicomObject
-    from livertumor_cli.pipeline import SegmentOptions
+    from livertumor_cli.segment_setup import SegmentOptions
 
     objects = None if dicom is None else tuple(DicomObject(name) for name in dicom)
     return SegmentOptions(dicom=objects, **options)

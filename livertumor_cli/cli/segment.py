@@ -18,7 +18,7 @@ from livertumor_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from livertumor_cli.pipeline import SegmentOptions
+    from livertumor_cli.segment_setup import SegmentOptions
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".zip", ".dcm")
 
@@ -76,8 +76,8 @@ def segment_options(
     """The command line's words as the pipeline's options."""
     from livertumor_cli.engine.engine import Device, EngineKind
     from livertumor_cli.io.dicom_results import DicomObject
-    from livertumor_cli.pipeline import SegmentOptions
     from livertumor_cli.recipes.store import DEFAULT_RECIPE
+    from livertumor_cli.segment_setup import SegmentOptions
 
     return SegmentOptions(
         recipe=recipe or DEFAULT_RECIPE,
