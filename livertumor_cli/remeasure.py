@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.case_files import CaseResult
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.mask_in import read_mask
 from livertumor_cli.measure.case import measure_case
 from livertumor_cli.measure.components import number_lesions
@@ -75,6 +75,5 @@ def measure_files(
 
 def _identity(mask: Path) -> RecipeIdentity:
     """The mask where a recipe and its weights would stand."""
-    with mask.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return RecipeIdentity(MASK_RECIPE, "", "Labels read from a file", "", {mask.name: digest})
+    files = {mask.name: sha256_of(mask)}
+    return RecipeIdentity(MASK_RECIPE, "", "Labels read from a file", "", files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,16 @@ def test_a_stage_of_segments_may_come_last(tmp_path: Path) -> None:
         assert stage is recipe.stages[-1]
         assert stage.structures == SEGMENT_CLASSES
         assert parse_recipe(to_toml(recipe), folder=tmp_path) == recipe
+
+
+def test_a_stage_joins_at_its_place_or_replaces_its_like(tmp_path: Path) -> None:
+    whole = read(tmp_path, HEAD + SCORES + LIVER + LESION + SEGMENTS)
+    alone = read(tmp_path, HEAD + SCORES + LESION)
+    joined = alone.with_stage(whole.stages[2]).with_stage(whole.stages[0])
+    assert joined == whole
+    other = replace(whole.stages[1], file="other.onnx")
+    assert whole.with_stage(other).stages == (whole.stages[0], other, whole.stages[2])
+    assert [stage.name for stage in alone.stages] == ["lesion"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from livertumor_cli.batch.look import Stamp, stamp_of
 from livertumor_cli.errors import InputError, Reason, SeriesSelectionError
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.formats import read_study, read_volume
 from livertumor_cli.io.series_list import list_series
 from livertumor_cli.pipeline import ReadScan, with_plan
@@ -73,8 +74,7 @@ def input_hash(case: BatchCase) -> str:
     digests = []
     for path in case.files:
         try:
-            with path.open("rb") as stream:
-                digests.append(hashlib.file_digest(stream, "sha256").digest())
+            digests.append(bytes.fromhex(sha256_of(path)))
         except OSError as error:
             raise InputError(
                 f"{path} cannot be read: {error.strerror or error}.",

@@ -7,7 +7,6 @@ brought to the network's intensities and axes, and its output back.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from livertumor_cli.errors import ConfigError
 from livertumor_cli.export.onnx_export import compare_with_torch, require_agreement, write_onnx
 from livertumor_cli.export.stage_export import ExportedStage, proof_images, workplace
 from livertumor_cli.export.to_recipe import LIVER_BOX_MARGIN_MM, NOT_STATED, require_place
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.geometry import Spacing
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.recipes.recipe import (
@@ -189,9 +189,7 @@ def export_foreign(
     with workplace(folder) as inside:
         file = Path(inside) / f"{role}.onnx"
         write_onnx(network, file, patch=foreign.patch, metadata={"livertumor": foreign.name})
-        with file.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        stage = _stage(foreign, role=role, sha256=sha256)
+        stage = _stage(foreign, role=role, sha256=sha256_of(file))
         images = proof_images(stage, spacing_mm=foreign.spacing_mm)
         agreement = compare_with_torch(network, file, images)
         require_agreement(agreement, file)
@@ -247,11 +245,7 @@ def _recipe_with(folder: Path, stage: Stage, foreign: ForeignNetwork) -> Recipe:
         RecipeError: If the stage cannot stand there.
     """
     if (folder / RECIPE_FILE).is_file():
-        recipe = load_recipe(folder)
-        others = [other for other in recipe.stages if other.name != stage.name]
-        order = list(StageRole)
-        stages = sorted([*others, stage], key=lambda one: order.index(one.name))
-        recipe = replace(recipe, stages=tuple(stages))
+        recipe = load_recipe(folder).with_stage(stage)
     else:
         name = re.sub(r"[^a-z0-9]+", "-", folder.absolute().name.lower()).strip("-") or "recipe"
         recipe = Recipe(

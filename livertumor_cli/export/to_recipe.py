@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
 from livertumor_cli.errors import ConfigError
 from livertumor_cli.export.papers import PAPERS, Paper
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.recipes.recipe import (
     RECIPE_FILE,
@@ -36,13 +36,11 @@ def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
         file: The exported ONNX file.
         patch: Its input size, z, y, x.
     """
-    with file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return Stage(
         name=role_of(task),
         network=task.network,
         file=file.name,
-        sha256=sha256,
+        sha256=sha256_of(file),
         dimensions=task.dimensions,
         spacing_mm=task.spacing_mm,
         patch=patch,
@@ -125,7 +123,4 @@ def _with_stage(recipe: Recipe, stage: Stage) -> Recipe:
             cuda_precision=old.cuda_precision,
             scales=old.scales,
         )
-    others = [other for other in recipe.stages if other.name != stage.name]
-    order = list(StageRole)
-    stages = sorted([*others, stage], key=lambda one: order.index(one.name))
-    return replace(recipe, stages=tuple(stages))
+    return recipe.with_stage(stage)

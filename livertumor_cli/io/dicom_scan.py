@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from livertumor_cli.errors import InputError, PixelError, Reason, UnsupportedFormatError
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
 from livertumor_cli.io.dicom_header import Plane, read_planes
 
@@ -228,11 +228,11 @@ def without_copies(planes: Sequence[Plane]) -> list[Plane]:
         planes: Of one series.
     """
     counts = Counter((plane.sop_instance_uid, plane.frame) for plane in planes)
-    digests: dict[Path, bytes] = {}
+    digests: dict[Path, str] = {}
     kept: dict[object, Plane] = {}
     for plane in planes:
         repeated = plane.sop_instance_uid and counts[plane.sop_instance_uid, plane.frame] > 1
         if repeated and plane.path not in digests:
-            digests[plane.path] = hashlib.sha256(plane.path.read_bytes()).digest()
+            digests[plane.path] = sha256_of(plane.path)
         kept.setdefault((digests.get(plane.path, plane.path), plane.frame), plane)
     return list(kept.values())

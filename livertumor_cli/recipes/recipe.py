@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from livertumor_cli.anatomy import SEGMENT_CLASSES
@@ -110,6 +110,17 @@ class Recipe:
             if stage.name == role:
                 return stage
         raise KeyError(f"the recipe {self.name} has no {role} stage")
+
+    def with_stage(self, stage: Stage) -> Recipe:
+        """The recipe with a stage at its place in the cascade, instead of any of that role.
+
+        Args:
+            stage: The stage; whether it fits those beside it is not checked.
+        """
+        others = (other for other in self.stages if other.name != stage.name)
+        order = list(StageRole)
+        stages = sorted([*others, stage], key=lambda one: order.index(one.name))
+        return replace(self, stages=tuple(stages))
 
     def stage_path(self, stage: Stage) -> Path:
         """Path of a stage's ONNX file."""

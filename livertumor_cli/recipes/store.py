@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from livertumor_cli.errors import ModelIntegrityError, ModelNotFoundError, RecipeError
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.recipes.recipe import RECIPE_FILE, Recipe, load_recipe
 from livertumor_cli.recipes.stage import Stage
 
@@ -171,6 +171,5 @@ def _sha256(path: Path) -> str:
     status = path.stat()
     key = (path.resolve(), status.st_size, status.st_mtime_ns)
     if key not in _digests:
-        with path.open("rb") as stream:
-            _digests[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+        _digests[key] = sha256_of(path)
     return _digests[key]
