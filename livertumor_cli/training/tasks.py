@@ -93,6 +93,9 @@ CHALLENGE_CLASSES = ("background", "liver", "tumor")
 RIM_MM = 15.0
 """A first stage's outline is coarse; the second stage draws the fine one within this rim."""
 
+OFFSET_HU = 25.0
+"""Livers of the few training patients are alike; those of other scanners and phases are not."""
+
 PAPER_WINDOW_HU = (-160.0, 240.0)
 """UCA-Net, section 2.2.1; the shared CTs are clipped to the same range."""
 
@@ -120,12 +123,12 @@ UCA_NET = (
         patch=(24, 80, 80),
         hu_window=PAPER_WINDOW_HU,
         classes=("background", "liver", "tumor", "vessel"),
-        class_weights=(1.0, 1.0, 2.0, 2.0),
+        class_weights=(1.0, 1.0, 3.0, 2.0),
         tumor_share=0.6,
-        inference_patch=(32, 96, 96),
+        inference_patch=(32, 128, 128),
         overlap=(0.5, 0.35, 0.35),
         surroundings_mm=RIM_MM,
-        augmentation=Augmentation(offset_hu=25.0, painted_tumor_chance=0.4),
+        augmentation=Augmentation(offset_hu=OFFSET_HU, painted_tumor_chance=0.6),
     ),
 )
 
@@ -164,7 +167,9 @@ SFAN_LESION = Task(
     class_weights=(1.0, 1.0, 3.0),
     tumor_share=0.6,
     # The scales of inference, 0.5 to 1.5, are met in training.
-    augmentation=Augmentation(rotation_xy_deg=3.0, log_scale=0.35),
+    augmentation=Augmentation(
+        rotation_xy_deg=3.0, log_scale=0.35, offset_hu=OFFSET_HU, painted_tumor_chance=0.3
+    ),
     batch=8,
     inference_patch=(1, 160, 192),
     overlap=(0.0, 0.25, 0.25),
@@ -186,7 +191,13 @@ MSFF_LESION = Task(
     classes=CHALLENGE_CLASSES,
     class_weights=(1.0, 1.0, 2.0),
     tumor_share=0.6,
-    augmentation=Augmentation(rotation_xy_deg=3.0, shear=0.05, mirror_chance=0.5),  # section 3
+    augmentation=Augmentation(  # all but offset and painting: section 3
+        rotation_xy_deg=3.0,
+        shear=0.05,
+        mirror_chance=0.5,
+        offset_hu=OFFSET_HU,
+        painted_tumor_chance=0.3,
+    ),
     batch=6,
     inference_patch=(1, 256, 256),
     overlap=(0.0, 0.25, 0.25),
@@ -209,7 +220,7 @@ def _pyramid_task(name: str, network: str, build: Callable[[], nn.Module]) -> Ta
         loss=entropy_and_squared_dice,
         class_weights=(1.0, 1.0, 2.0),
         tumor_share=0.6,
-        augmentation=Augmentation(mirror_chance=0.5),
+        augmentation=Augmentation(mirror_chance=0.5, offset_hu=OFFSET_HU, painted_tumor_chance=0.3),
         # Instance norm: a network must see as much at once as in training.
         inference_patch=(48, 96, 96),
         overlap=(0.5, 0.5, 0.5),
