@@ -23,6 +23,7 @@ from livertumor_cli.batch.failure import Failure
 from livertumor_cli.batch.journal import JOURNAL
 from livertumor_cli.batch.summary import SUMMARY_FILES
 from livertumor_cli.cli import batch_progress
+from livertumor_cli.cli import progress as cli_progress
 from livertumor_cli.cli.app import run
 from livertumor_cli.cli.batch_progress import Tally, show_batch
 
@@ -303,7 +304,7 @@ def test_a_log_has_a_line_per_case(capsys: Capture) -> None:
 def test_a_terminal_has_bars(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setattr(batch_progress.sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(
-        batch_progress,
+        cli_progress,
         "stderr_console",
         lambda: Console(file=sys.stderr, force_terminal=True, width=100),
     )

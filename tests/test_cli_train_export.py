@@ -23,6 +23,7 @@ pytest.importorskip("onnxscript")
 from training_cases import TINY_LESION, TINY_LIVER, a_case
 
 from livertumor_cli.cli import extras, training_progress
+from livertumor_cli.cli import progress as cli_progress
 from livertumor_cli.cli.app import EXIT_INTERRUPTED, run
 from livertumor_cli.cli.stopping import first_interrupt_asks
 from livertumor_cli.cli.training_progress import show_training
@@ -199,7 +200,7 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
     monkeypatch.setattr(training_progress.sys.stderr, "isatty", lambda: True)
     console = Console(stderr=True, force_terminal=True, width=100, highlight=False)
-    monkeypatch.setattr(training_progress, "stderr_console", lambda: console)
+    monkeypatch.setattr(cli_progress, "stderr_console", lambda: console)
     with show_training(start=0, steps=100) as report:
         report(progress_at(1))
         report(progress_at(2, {"tumor": 0.25}))

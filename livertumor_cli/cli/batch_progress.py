@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from livertumor_cli.batch.events import CaseEnd, CaseStep, Observer, Outcome
-from livertumor_cli.cli.console import stderr_console
-from livertumor_cli.cli.progress import STEP_TEXTS
+from livertumor_cli.cli.progress import STEP_TEXTS, progress_bars
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -153,22 +152,7 @@ class _JsonLines:
 
 @contextmanager
 def _bars(tally: Tally) -> Iterator[Observer]:
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description:<33}", markup=False),
-        BarColumn(bar_width=18),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=stderr_console()) as progress:
+    with progress_bars("{task.completed:.0f}/{task.total:.0f}") as progress:
         yield _Bars(progress, tally)
 
 

@@ -68,6 +68,18 @@ class _Lines:
 
 @contextmanager
 def _bars() -> Iterator[StepCallback]:
+    with progress_bars("{task.percentage:>3.0f}%") as progress:
+        bars = _Bars(progress)
+        yield bars
+        bars.finish()
+
+
+def progress_bars(amount: str) -> Progress:
+    """Bars on stderr that fit 80 columns: what is done, the bar, how much, time gone and left.
+
+    Args:
+        amount: How much is done, as a format of rich's `task`.
+    """
     from rich.progress import (
         BarColumn,
         Progress,
@@ -76,17 +88,14 @@ def _bars() -> Iterator[StepCallback]:
         TimeRemainingColumn,
     )
 
-    columns = (
-        TextColumn("{task.description:<33}"),
+    return Progress(
+        TextColumn("{task.description:<33}", markup=False),
         BarColumn(bar_width=18),
-        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn(amount),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        console=stderr_console(),
     )
-    with Progress(*columns, console=stderr_console()) as progress:
-        bars = _Bars(progress)
-        yield bars
-        bars.finish()
 
 
 class _Bars:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from livertumor_cli.cli.console import stderr_console
+from livertumor_cli.cli.progress import progress_bars
 
 if TYPE_CHECKING:
     from livertumor_cli.training.trainer import Progress
@@ -53,17 +53,7 @@ class _Lines:
 
 @contextmanager
 def _bar(*, start: int, steps: int) -> Iterator[Callable[[Progress], None]]:
-    from rich import progress as rich_progress
-
-    bar = rich_progress.Progress(
-        rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(bar_width=24),
-        rich_progress.MofNCompleteColumn(),
-        rich_progress.TimeElapsedColumn(),
-        rich_progress.TimeRemainingColumn(),
-        console=stderr_console(),
-    )
-    with bar:
+    with progress_bars("{task.completed:.0f}/{task.total:.0f}") as bar:
         task = bar.add_task("Training", total=steps, completed=start)
 
         def report(progress: Progress) -> None:
