@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import logging
 import signal
 import sys
 from importlib import import_module
-from importlib.metadata import version
 
 import click
 
@@ -59,6 +57,8 @@ class CommandGroup(click.Group):
 
 def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
         click.echo(f"livertumor {version('livertumor')}")
         ctx.exit()
 
@@ -82,6 +82,8 @@ def app(verbose: bool) -> None:
     5 device or engine, 6 output, 7 batch finished with failed cases, 8 network, 130
     interrupted.
     """
+    import logging
+
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR, format="%(name)s: %(message)s")
     # Libraries stay silent unless something breaks; the program's own warnings are for the user.
     logging.getLogger("livertumor_cli").setLevel(logging.INFO if verbose else logging.WARNING)
