@@ -158,6 +158,33 @@ def test_localizers_in_the_series_are_set_aside_and_noted(tmp_path: Path, ct: Vo
     assert volume.source.notes == ("2 images of the series left out (localizer).",)
 
 
+@pytest.mark.parametrize("plane", ["coronal", "axial"])
+def test_a_localizer_in_a_series_changes_neither_its_plane_nor_its_length(
+    tmp_path: Path, plane: str
+):
+    """A scout lies far from the slices, and often across them."""
+    best = add(tmp_path, "portal", 2, SeriesDescription="portal")
+    native = add(tmp_path, "native", 1, SeriesDescription="native")
+    short = datasets(a_ct(spacing_mm=(1, 0.8, 0.7)), seed="short", SeriesNumber=3)
+    for seed in ("portal", "short"):
+        scout = datasets(
+            a_ct(
+                rotation=CORONAL if plane == "coronal" else None, origin_mm=(-120, 35.5, -2000.0)
+            ),
+            seed=seed,
+            SeriesDescription="portal",
+            ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        )[0]
+        slices = short if seed == "short" else []
+        for dataset in (*slices, scout):
+            dataset.SeriesDescription = "portal"
+        scout.SOPInstanceUID = scout.file_meta.MediaStorageSOPInstanceUID = f"1.2.{len(slices)}"
+        write_datasets(tmp_path / f"{seed} and scout", [*slices, scout])
+    assert taken(tmp_path) == best
+    assert "its phase is native" in why_not(tmp_path, native)
+    assert why_not(tmp_path, uid("short")) == "it covers 6 mm, another series 15 mm"
+
+
 @pytest.mark.parametrize(
     ("description", "phase"),
     [

@@ -56,6 +56,15 @@ class Series:
         return self.planes + self.left_out
 
     @property
+    def measured_planes(self) -> tuple[Plane, ...]:
+        """Those whose places count: its slices, or the other images where it has no slice.
+
+        A localizer that a scanner put into the series says nothing about the plane and length of
+        its slices.
+        """
+        return self.planes or self.left_out
+
+    @property
     def about(self) -> About:
         """What its first file says in words."""
         return self.all_planes[0].about
@@ -81,7 +90,7 @@ class Series:
     @property
     def orientation(self) -> str:
         """axial, coronal, sagittal, oblique or mixed; empty where the header does not say."""
-        stated = [p.orientation for p in self.all_planes if p.orientation]
+        stated = [p.orientation for p in self.measured_planes if p.orientation]
         if not stated:
             return ""
         if np.ptp(np.array(stated), axis=0).max() > 0.1:
@@ -91,7 +100,7 @@ class Series:
         return ("sagittal", "coronal", "axial")[axis] if normal[axis] > _AXIAL_COSINE else "oblique"
 
     def _along(self) -> DoubleArray:
-        placed = [p for p in self.all_planes if p.position_mm and p.orientation]
+        placed = [p for p in self.measured_planes if p.position_mm and p.orientation]
         if not placed or placed[0].orientation is None:
             return np.zeros(0)
         positions = np.array([p.position_mm for p in placed], dtype=np.float64)
