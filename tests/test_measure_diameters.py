@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from livertumor_cli.errors import EmptyMaskError
 from livertumor_cli.geometry import Geometry
+from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.diameters import axial_diameters, max_3d_diameter_mm
 
 
@@ -126,6 +127,38 @@ def test_ring_is_not_crossed_through_its_hole():
     assert found.perpendicular.length_mm == pytest.approx(32, abs=2.5)
     assert_at_right_angles(found)
     assert_within(mask, found.perpendicular, grid(mask))
+
+
+def test_pieces_of_a_slice_are_measured_each_for_itself():
+    """A V that opens upwards: no line runs through the liver between its arms."""
+    mask = np.zeros((4, 20, 50), bool)
+    for index in range(4):
+        mask[index, 5:11, 20 - 5 * index : 28 - 5 * index] = True
+        mask[index, 6:10, 21 + 5 * index : 27 + 5 * index] = True
+    geometry = grid(mask, (5.0, 1.0, 1.0))
+    assert number_lesions(mask).max() == 1
+    found = axial_diameters(mask, geometry=geometry)
+    assert found.longest.length_mm == pytest.approx(math.hypot(6, 8))  # not 37 from arm to arm
+    assert_within(mask, found.longest, geometry)
+    assert_within(mask, found.perpendicular, geometry)
+    assert max_3d_diameter_mm(mask, geometry=geometry) > 37
+
+
+def test_pieces_that_touch_at_a_corner_are_one():
+    mask = np.zeros((1, 8, 8), bool)
+    mask[0, 1:4, 1:5] = mask[0, 4:7, 5:8] = True
+    found = axial_diameters(mask, geometry=grid(mask))
+    assert found.longest.length_mm == pytest.approx(math.hypot(6, 7))
+
+
+def test_of_equal_pieces_the_fullest_then_the_first_is_measured():
+    mask = np.zeros((2, 9, 20), bool)
+    mask[0, 1:4, 10:14] = True
+    mask[:, 5:8, 2:6] = True
+    mask[:, 6, 3] = False
+    found = axial_diameters(mask, geometry=grid(mask))
+    assert found.slice_index == 0
+    assert min(x for x, _, _ in found.longest.ends_lps_mm) == 9.5
 
 
 def test_pixels_touching_at_a_corner_are_no_way_through():
@@ -249,6 +282,22 @@ def corners_mm(mask, spacing_mm):
     return (index[:, None] + shifts).reshape(-1, mask.ndim) * spacing_mm
 
 
+def pieces(pixels):
+    """Pieces whose pixels touch, at corners too: each grows from its first pixel."""
+    left = set(map(tuple, np.argwhere(pixels)))
+    while left:
+        piece, edge = set(), [left.pop()]
+        while edge:
+            row, column = edge.pop()
+            piece.add((row, column))
+            near = {(row + y, column + x) for y in (-1, 0, 1) for x in (-1, 0, 1)} & left
+            left -= near
+            edge += near
+        alone = np.zeros_like(pixels)
+        alone[tuple(np.array(sorted(piece)).T)] = True
+        yield alone
+
+
 def longest_mm(points):
     return float(np.linalg.norm(points[:, None] - points[None], axis=-1).max())
 
@@ -258,7 +307,9 @@ def longest_mm(points):
 def test_diameters_equal_all_pairs_of_corners(mask, spacing_mm):
     assume(mask.any())
     geometry = grid(mask, spacing_mm)
-    slices = [longest_mm(corners_mm(part, spacing_mm[1:])) for part in mask if part.any()]
+    slices = [
+        longest_mm(corners_mm(piece, spacing_mm[1:])) for part in mask for piece in pieces(part)
+    ]
     found = axial_diameters(mask, geometry=geometry)
     assert found.longest.length_mm == pytest.approx(max(slices), abs=1e-5)
     assert max_3d_diameter_mm(mask, geometry=geometry) == pytest.approx(
@@ -302,7 +353,11 @@ def test_perpendicular_is_the_longest_inside(mask, spacing_mm):
     ends = np.array(found.longest.ends_lps_mm)[:, 1::-1]
     along = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
     across = np.array([-along[1], along[0]])
-    pixels = mask[found.slice_index]
+    middle = geometry.lps_to_index(np.mean(found.perpendicular.ends_lps_mm, axis=0))[1:]
+    pixels = min(
+        pieces(mask[found.slice_index]),
+        key=lambda piece: np.abs(np.argwhere(piece) - middle).max(axis=1).min(),
+    )
     # Just beside every corner: on the corner itself a line may only touch pixels.
     offsets = np.unique(np.round(corners_mm(pixels, spacing_mm[1:]) @ along, 7))
     best = max(

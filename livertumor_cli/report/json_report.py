@@ -24,10 +24,11 @@ METHOD: dict[str, object] = {
     "lesion_connectivity": 26,
     "end_points": "pixel corners",
     "longest_axial_diameter": (
-        "longest distance between two outline points in one axial slice, over all slices"
+        "longest distance between two points of one outline in one axial slice, over all slices; "
+        "pieces that do not touch in a slice are measured each for itself"
     ),
     "perpendicular_diameter": (
-        "longest line at right angles to it in the same slice, within the outline"
+        "longest line at right angles to it in the same slice, within the same outline"
     ),
     "max_3d_diameter": "longest distance between two voxel corners",
     "volume_range": (
