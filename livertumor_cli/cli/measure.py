@@ -55,9 +55,9 @@ def measure(
     """Measure liver, tumors and vessels that MASK marks in SCAN, and write the report of 'segment'.
 
     MASK is a label map on the scan's own voxels, such as the mask of 'segment' corrected in 3D
-    Slicer or ITK-SNAP: .nii, .nii.gz, .nrrd or .mha with 1 liver, 2 tumor, 3 vessel; or a DICOM
-    Segmentation. No network runs. Results appear in <MASK>_measured beside the mask, or in the
-    folder given with -o.
+    Slicer or ITK-SNAP: .nii, .nii.gz, .nrrd or .mha with 1 liver, 2 tumor, 3 vessel; or a .seg.nrrd
+    or DICOM Segmentation whose segments are named so. No network runs. Results appear in
+    <MASK>_measured beside the mask, or in the folder given with -o.
 
     Example: livertumor measure scan.nii.gz corrected.nii.gz -o results/patient1_corrected
     """

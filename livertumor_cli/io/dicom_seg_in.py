@@ -11,39 +11,16 @@ from highdicom.seg import Segmentation
 from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
-from livertumor_cli.anatomy import STRUCTURES, Label
+from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray
 from livertumor_cli.errors import InputError, Reason, UnsupportedFormatError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
+from livertumor_cli.io.segment_names import PAINTED, segment_label
 from livertumor_cli.volume import LabelMap
 
 _LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 """Label Map Segmentation Storage, younger than pydicom's list."""
-
-_CODES: dict[Label, frozenset[str]] = {
-    Label.LIVER: frozenset({STRUCTURES[Label.LIVER].snomed_code, "T-62000"}),
-    Label.TUMOR: frozenset(
-        {
-            STRUCTURES[Label.TUMOR].snomed_code,
-            *("108369006", "4147007", "86049000", "14799000", "M-01100", "M-03000", "M-8FFFF"),
-        }
-    ),
-    Label.VESSEL: frozenset(
-        {STRUCTURES[Label.VESSEL].snomed_code, "8993003", "32764006", "76015000", "T-40000"}
-    ),
-}
-"""Codes of the type of a segment: SNOMED CT, and the older codes that some programs write."""
-
-_WORDS: dict[Label, tuple[str, ...]] = {
-    Label.TUMOR: ("tumor", "tumour", "lesion", "neoplasm", "metasta", "mass"),
-    Label.VESSEL: ("vessel", "vein", "artery"),
-    Label.LIVER: ("liver",),
-}
-"""In names of segments without such a code; in this order, as a liver lesion is no liver."""
-
-_PAINTED = (Label.LIVER, Label.VESSEL, Label.TUMOR)
-"""Where segments overlap the later ones win: a liver is often drawn with all that is in it."""
 
 
 def read_segmentation(path: Path) -> LabelMap:
@@ -72,7 +49,7 @@ def read_segmentation(path: Path) -> LabelMap:
 
 
 def _label_map(segmentation: Any, path: Path) -> LabelMap:
-    numbers: dict[Label, list[int]] = {label: [] for label in _PAINTED}
+    numbers: dict[Label, list[int]] = {label: [] for label in PAINTED}
     for item in segmentation.SegmentSequence:
         # In label maps the background may be listed.
         if int(item.SegmentNumber) > 0:
@@ -81,7 +58,7 @@ def _label_map(segmentation: Any, path: Path) -> LabelMap:
     affine = np.asarray(grid.affine, dtype=np.float64)
     depth, height, width = grid.spatial_shape
     labels = np.zeros((depth, height, width), dtype=np.uint8)
-    for label in _PAINTED:
+    for label in PAINTED:
         if numbers[label]:
             labels[_mask(segmentation, numbers[label])] = label
     # highdicom counts slices, rows, columns; the columns of its affine stand in that order.
@@ -98,17 +75,9 @@ def _mask(segmentation: Any, numbers: list[int]) -> BoolArray:
 def _label_of(item: Dataset, path: Path) -> Label:
     """What a segment shows, by its code, else by its name."""
     types = item.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
-    code, meaning = str(types[0].get("CodeValue", "")), str(types[0].get("CodeMeaning", ""))
-    for label, codes in _CODES.items():
-        if code in codes:
-            return label
-    for text in (str(item.get("SegmentLabel", "")).lower(), meaning.lower()):
-        for label, words in _WORDS.items():
-            if any(word in text for word in words):
-                return label
-    raise UnsupportedFormatError(
-        f"{path.name} has segment {item.SegmentNumber} ({item.get('SegmentLabel', 'no name')}), "
-        "which is neither liver, tumor nor vessel.",
-        reason=Reason.UNSUPPORTED_FORMAT,
-        hint="Export liver, tumors and vessels only, and name their segments so.",
+    return segment_label(
+        str(types[0].get("CodeValue", "")),
+        (str(item.get("SegmentLabel", "")), str(types[0].get("CodeMeaning", ""))),
+        number=int(item.SegmentNumber),
+        file_name=path.name,
     )

@@ -28,6 +28,7 @@ from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_file import is_dicom
 from livertumor_cli.io.itk import require_text_path
 from livertumor_cli.io.label_maps import read_label_map
+from livertumor_cli.io.slicer_seg import has_segments, segment_labels
 from livertumor_cli.volume import LabelMap
 
 TOLERANCE_VOXELS = 0.1
@@ -60,7 +61,7 @@ def read_mask(path: Path, *, scan: Geometry) -> PlacedMask:
 
     Args:
         path: .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd with the values of `anatomy.Label`, or a
-            DICOM Segmentation.
+            segmentation of 3D Slicer (.seg.nrrd) or DICOM with named segments.
         scan: The grid of the scan that it was drawn on.
 
     Raises:
@@ -94,17 +95,26 @@ def _read_itk(path: Path) -> LabelMap:
         raise InputError(
             f"{path.name} cannot be read.", reason=Reason.UNREADABLE, hint=_HINT
         ) from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise _no_mask(path, "it holds several layers", reason=Reason.FOUR_DIMENSIONAL)
-    stored: NDArray[Any] = sitk.GetArrayFromImage(image)
-    labels = stored.astype(np.uint8)
-    if not np.array_equal(labels, stored):
-        raise _no_mask(path, "its values are not whole numbers from 0 to 255")
+    if image.GetDimension() != 3:
+        raise _no_mask(path, "it has not three axes", reason=Reason.FOUR_DIMENSIONAL)
+    is_named = has_segments(image)
+    labels = segment_labels(image, file_name=path.name) if is_named else _values(image, path)
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
     depth, height, width = labels.shape
     return LabelMap(labels, Geometry((depth, height, width), affine))
+
+
+def _values(image: sitk.Image, path: Path) -> LabelArray:
+    """The voxels of an image that is a label map by itself."""
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise _no_mask(path, "it holds several layers", reason=Reason.FOUR_DIMENSIONAL)
+    stored: NDArray[Any] = sitk.GetArrayFromImage(image)
+    labels = stored.astype(np.uint8)
+    if not np.array_equal(labels, stored):
+        raise _no_mask(path, "its values are not whole numbers from 0 to 255")
+    return labels
 
 
 def _require_labels(labels: NDArray[Any], path: Path) -> None:
