@@ -183,7 +183,7 @@ def test_recipe_says_how_the_network_was_trained(exported: ExportedStage):
 
 
 @pytest.mark.usefixtures("_quick")
-def test_a_liver_stage_joins_and_leaves_all_else(recipe_folder: Path, tmp_path: Path):
+def test_a_liver_stage_joins_and_leaves_all_but_the_scores(recipe_folder: Path, tmp_path: Path):
     before = load_recipe(recipe_folder)
     (lesion,) = before.stages
     validated = replace(lesion, thresholds={"tumor": 0.4}, cpu_precision=CpuPrecision.BF16)
@@ -196,7 +196,8 @@ def test_a_liver_stage_joins_and_leaves_all_else(recipe_folder: Path, tmp_path: 
     after = load_recipe(recipe_folder)
     assert [stage.name for stage in after.stages] == ["liver", "lesion"]
     assert after.stages[1] == validated
-    assert replace(after, stages=()) == replace(changed, stages=())
+    # They were measured without that stage.
+    assert replace(after, stages=()) == replace(changed, stages=(), scores=Scores())
     verify_recipe(after)
 
 
@@ -220,7 +221,34 @@ def test_a_new_file_keeps_what_was_validated_for_its_stage(recipe_folder: Path, 
     verify_recipe(load_recipe(recipe_folder))
 
 
+@pytest.mark.usefixtures("_quick")
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TINY_UCA, network="DARN", scales=(0.5, 1.0, 1.5)),
+        replace(TINY_UCA, classes=("background", "liver", "vessel", "tumor"), scales=(0.5, 1.0)),
+    ],
+    ids=["network", "classes"],
+)
+def test_another_network_does_not_inherit_what_was_chosen_for_the_older(
+    recipe_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: Task
+):
+    recipe = load_recipe(recipe_folder)
+    chosen = replace(recipe.stages[0], thresholds={"tumor": 0.3}, cpu_precision=CpuPrecision.BF16)
+    (recipe_folder / "recipe.toml").write_text(to_toml(replace(recipe, stages=(chosen,))))
+    monkeypatch.setitem(TASKS, "tiny/lesion", other)
+    export_stage(a_checkpoint(tmp_path, TINY_UCA), recipe_folder)
+    (stage,) = load_recipe(recipe_folder).stages
+    assert (stage.network, stage.classes) == (other.network, other.classes)
+    assert stage.thresholds == {}
+    assert stage.cpu_precision is CpuPrecision.F32
+    assert stage.scales == other.scales
+
+
 def test_putting_the_same_stage_again_changes_nothing(recipe_folder: Path):
+    measured = Scores(on="six scans", values={"tumor_dice": 0.7})
+    recipe = replace(load_recipe(recipe_folder), scores=measured)
+    (recipe_folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     text = (recipe_folder / "recipe.toml").read_bytes()
     stage = stage_of(TINY_UCA, file=recipe_folder / "lesion.onnx", patch=TINY_UCA.inference_patch)
     put_stage(recipe_folder, stage, task=TINY_UCA)

@@ -220,10 +220,17 @@ def test_a_stage_joins_at_its_place_or_replaces_its_like(tmp_path: Path) -> None
     whole = read(tmp_path, HEAD + SCORES + LIVER + LESION + SEGMENTS)
     alone = read(tmp_path, HEAD + SCORES + LESION)
     joined = alone.with_stage(whole.stages[2]).with_stage(whole.stages[0])
-    assert joined == whole
+    assert joined == replace(whole, scores=Scores())
     other = replace(whole.stages[1], file="other.onnx")
     assert whole.with_stage(other).stages == (whole.stages[0], other, whole.stages[2])
     assert [stage.name for stage in alone.stages] == ["lesion"]
+
+
+def test_scores_hold_for_the_stages_that_they_were_measured_with(tmp_path: Path) -> None:
+    whole = read(tmp_path, HEAD + SCORES + LIVER + LESION)
+    assert whole.scores.on
+    assert whole.with_stage(whole.stages[1]) == whole
+    assert whole.with_stage(replace(whole.stages[1], sha256="0" * 64)).scores == Scores()
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,9 @@ def role_of(task: Task) -> StageRole:
 def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
     """Write or update `recipe.toml` so that it names a stage's new file.
 
-    In an existing recipe all else stays: texts, the other stage, and of this stage thresholds,
-    precisions and scales, which belong to its validation.
+    In an existing recipe the texts and the other stages stay, and of this stage thresholds,
+    precisions and scales, unless another network or other classes take its place: they were chosen
+    for those outputs. Scores that were measured with the older stage go.
 
     Args:
         folder: The recipe's folder, which holds the stage's file.
@@ -114,8 +115,8 @@ def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
 
 
 def _with_stage(recipe: Recipe, stage: Stage) -> Recipe:
-    if recipe.has_stage(stage.name):
-        old = recipe.stage(stage.name)
+    old = recipe.stage(stage.name) if recipe.has_stage(stage.name) else None
+    if old is not None and (old.network, old.classes) == (stage.network, stage.classes):
         stage = replace(
             stage,
             thresholds=old.thresholds,

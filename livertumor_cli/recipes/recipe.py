@@ -114,13 +114,16 @@ class Recipe:
     def with_stage(self, stage: Stage) -> Recipe:
         """The recipe with a stage at its place in the cascade, instead of any of that role.
 
+        What was measured holds for the stages that it was measured with: a change drops it.
+
         Args:
             stage: The stage; whether it fits those beside it is not checked.
         """
         others = (other for other in self.stages if other.name != stage.name)
         order = list(StageRole)
-        stages = sorted([*others, stage], key=lambda one: order.index(one.name))
-        return replace(self, stages=tuple(stages))
+        stages = tuple(sorted([*others, stage], key=lambda one: order.index(one.name)))
+        scores = self.scores if stages == self.stages else Scores()
+        return replace(self, stages=stages, scores=scores)
 
     def stage_path(self, stage: Stage) -> Path:
         """Path of a stage's ONNX file."""
