@@ -110,6 +110,16 @@ def _single(slices: list[Dataset]) -> None:
     del slices[1:]
 
 
+def _two_frames_of_reference(slices: list[Dataset]) -> None:
+    for dataset in slices[3:]:
+        dataset.FrameOfReferenceUID = "1.2.3"
+
+
+def _far_away(slices: list[Dataset]) -> None:
+    for index, dataset in enumerate(slices):
+        dataset.ImagePositionPatient = ["1e300", "0", str(index)]
+
+
 def _two_patients(slices: list[Dataset]) -> None:
     slices[1].PatientID = "OTHER"
 
@@ -133,6 +143,8 @@ def _two_patients(slices: list[Dataset]) -> None:
         (_damaged_j2k, Reason.UNREADABLE),
         (_unknown_syntax, Reason.UNSUPPORTED_SYNTAX),
         (_single, Reason.TOO_FEW_SLICES),
+        (_two_frames_of_reference, Reason.MIXED_ORIENTATION),
+        (_far_away, Reason.NO_POSITIONS),
         (_two_patients, Reason.SEVERAL_PATIENTS),
         (_all(Modality="MR"), Reason.NOT_CT),
         (_all(SOPClassUID="1.2.840.10008.5.1.4.1.1.7"), Reason.SECONDARY_CAPTURE),

@@ -168,9 +168,7 @@ def test_a_localizer_in_a_series_changes_neither_its_plane_nor_its_length(
     short = datasets(a_ct(spacing_mm=(1, 0.8, 0.7)), seed="short", SeriesNumber=3)
     for seed in ("portal", "short"):
         scout = datasets(
-            a_ct(
-                rotation=CORONAL if plane == "coronal" else None, origin_mm=(-120, 35.5, -2000.0)
-            ),
+            a_ct(rotation=CORONAL if plane == "coronal" else None, origin_mm=(-120, 35.5, -2000.0)),
             seed=seed,
             SeriesDescription="portal",
             ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],

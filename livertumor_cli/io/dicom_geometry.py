@@ -25,6 +25,9 @@ PLACE_TOLERANCE_MM = 0.1
 DUPLICATE_TOLERANCE_MM = 0.01
 """Two slices closer than this are at one position."""
 
+FARTHEST_MM = 1e5
+"""No table moves 100 m: a position beyond is damaged or made up."""
+
 _SAME_SPACING = 1e-3
 _SAME_COSINE = 1e-3
 
@@ -88,6 +91,7 @@ def sorted_stack(planes: Sequence[Plane]) -> Stack:
     """
     axes = _common_axes(planes)
     spacing = _common_spacing(planes)
+    _refuse_two_frames_of_reference(planes)
     positions = np.array([_position(plane) for plane in planes])
     order = np.argsort(positions @ np.cross(axes[0], axes[1]), kind="stable")
     stack = Stack([planes[index] for index in order], axes, spacing, positions[order])
@@ -175,10 +179,23 @@ def _common_spacing(planes: Sequence[Plane]) -> DoubleArray:
     return np.asarray(spacings[0])
 
 
-def _position(plane: Plane) -> tuple[float, ...]:
-    if plane.position_mm is None or not np.isfinite(plane.position_mm).all():
+def _refuse_two_frames_of_reference(planes: Sequence[Plane]) -> None:
+    """Refuse positions that count from different origins, as after the patient was laid anew."""
+    frames = {plane.frame_of_reference for plane in planes} - {""}
+    if len(frames) > 1:
         raise GeometryError(
-            "A slice does not state its position in the patient.",
+            f"The slices of the series lie in {len(frames)} frames of reference, so that their "
+            "positions cannot be compared.",
+            reason=Reason.MIXED_ORIENTATION,
+            hint="Export each acquisition as a series of its own.",
+        )
+
+
+def _position(plane: Plane) -> tuple[float, ...]:
+    # Also false where a number is none.
+    if plane.position_mm is None or not np.abs(plane.position_mm).max() <= FARTHEST_MM:
+        raise GeometryError(
+            "A slice does not state its position in the patient, or an impossible one.",
             reason=Reason.NO_POSITIONS,
             hint=_EXPORT_AGAIN,
         )

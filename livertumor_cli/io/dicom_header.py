@@ -40,6 +40,7 @@ _TAGS = (
     "SOPInstanceUID",
     "SeriesInstanceUID",
     "StudyInstanceUID",
+    "FrameOfReferenceUID",
     "SeriesNumber",
     "SeriesDescription",
     "ProtocolName",
@@ -90,6 +91,7 @@ class Plane:
         sop_instance_uid: Of the file.
         series_uid: SeriesInstanceUID; empty if the file has none.
         study_uid: StudyInstanceUID; empty if the file has none.
+        frame_of_reference: FrameOfReferenceUID, whose origin positions count from; perhaps empty.
         about: What the file says about its series in words.
         patient: Patient ID, or the name where there is no ID.
         fault: Why this is no plane of a CT volume; None if it is one.
@@ -110,6 +112,7 @@ class Plane:
     sop_instance_uid: str
     series_uid: str
     study_uid: str
+    frame_of_reference: str
     about: About
     patient: str
     fault: Reason | None
@@ -194,6 +197,7 @@ def _plane(dataset: Dataset, own: dict[str, Any], *, path: Path, frame: int) -> 
         sop_instance_uid=str(dataset.get("SOPInstanceUID") or ""),
         series_uid=str(dataset.get("SeriesInstanceUID") or ""),
         study_uid=str(dataset.get("StudyInstanceUID") or ""),
+        frame_of_reference=str(dataset.get("FrameOfReferenceUID") or "").strip(),
         about=_about(dataset, own),
         patient=str(dataset.get("PatientID") or dataset.get("PatientName") or "").strip(),
         fault=fault_of(dataset, own),
