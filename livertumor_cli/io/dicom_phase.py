@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,23 +62,40 @@ class About:
     acquisition: int | None = None
 
 
+_CONTRAST_NAMES = r"(contrast\w*|kontrast\w*|km|iv|inj\w*|mdc|pdc)"
 _NOT_CONTRAST = (
     r"non? (contrast|enhanced)|non(contrast|enhanced)|un ?enhanced|without|w o|wo (contrast|iv)|"
-    r"nati[vf]\w*|pre ?contr\w*|precontrast|plain|nc|nect|ncct|"
-    r"(ohne|sans|senza|sin|zonder|bez) (km|kontrast\w*|contrast\w*|iv|inj\w*|mdc)|blanco|basale"
+    r"nati[vf]\w*|pre ?contr\w*|precontrast|plain|nc|nect|ncct|cminus|"
+    rf"(ohne|sans|senza|sin|sem|zonder|bez|utan|uden|uten) {_CONTRAST_NAMES}|blanco|basale|"
+    r"натив\w*|\w*(平扫|平掃|单纯|單純|単純|非造影)\w*"
 )
+_WITH_CONTRAST = (
+    rf"(with|w|mit|avec|con|com|met|med|post) {_CONTRAST_NAMES}|post ?contr\w*|enhanced|cect|cplus|"
+    r"\w*(造影|增强|增強)\w*"
+)
+_C_PLUS = r"(?<![^\W_])(C ?\+|\+ ?C(?![^\W_]))"
+_C_MINUS = r"(?<![^\W_])C[-\u2212](?![^\W_])"
+"""Short for with and without contrast agent; the signs are lost among words."""
+
 _PHASE_WORDS = {
     Phase.NATIVE: _NOT_CONTRAST,
-    Phase.ARTERIAL: r"art|arteri\w*|hap|aortal?|angio\w*|cta",
+    Phase.ARTERIAL: (
+        r"art|arteri\w*|artar\w*|hap|aortal?|angio\w*|cta|tetnic\w*|артери\w*|"
+        r"\w*(动脉|動脈)\w*"
+    ),
     Phase.PORTAL: (
-        r"port|porta|portal\w*|porto\w*|pv|pvp|pve|hvp|"
-        r"ven|veno\w*|venös\w*|venoes\w*|vein\w*|venen\w*"
+        r"port|porta|portaal|portal\w*|porto\w*|pv|pvp|pve|hvp|"
+        r"ven|veno\w*|venøs\w*|venoes\w*|vein\w*|veneu\w*|venen\w*|zyln\w*|wrotn\w*|"
+        r"портал\w*|веноз\w*|\w*(门脉|門脈|静脉|静脈|靜脈)\w*"
     ),
     Phase.DELAYED: (
-        r"delay\w*|late|tardi\w*|spät\w*|spaet\w*|equil\w*|gleichgewicht\w*|"
-        r"excret\w*|urogra\w*|nephro\w*|washout"
+        r"delay\w*|late|tardi\w*|spat\w*|spaet\w*|equil\w*|gleichgewicht\w*|"
+        r"excret\w*|urogra\w*|nephro\w*|nefro\w*|washout|"
+        r"отсроч\w*|\w*(平衡|延迟|延遲|遅延|遲延)\w*"
     ),
 }
+"""In the languages that scanners are named in, without accents; Han words within longer ones."""
+
 _NO_AGENT = {"no", "none", "nein", "keine", "aucun", "nessuno"}
 _ORAL_AGENT = {"oral", "po", "water", "rectal"}
 """In the gut, not in the vessels."""
@@ -112,14 +130,17 @@ def phase_of(about: About) -> Phase:
     words = set(_words(about.agent).split())
     if words & _NO_AGENT:
         return Phase.NATIVE
-    return Phase.CONTRAST if words - _ORAL_AGENT else Phase.UNSTATED
+    injected = words - _ORAL_AGENT or re.search(
+        rf"\b({_WITH_CONTRAST})\b", _words(about.description)
+    )
+    return Phase.CONTRAST if injected else Phase.UNSTATED
 
 
 def _phase_in(text: str) -> Phase | None:
     """The phase a text names; None if it names none, CONTRAST if it names several."""
     words = _words(text)
     # "late arterial" is arterial, "late portal" portal: the word only moves them a little.
-    words = re.sub(r"\b(late|early|spät\w*|früh\w*) (?=art|port|ven)", "", words)
+    words = re.sub(r"\b(late|early|spat\w*|fruh\w*) (?=art|port|ven)", "", words)
     found = [
         phase for phase, pattern in _PHASE_WORDS.items() if re.search(rf"\b({pattern})\b", words)
     ]
@@ -158,5 +179,13 @@ def kernel_of(about: About) -> Kernel:
 
 
 def _words(text: str) -> str:
-    """Lower-case words and numbers with single spaces: 'PV_5mm' becomes 'pv 5 mm'."""
-    return " ".join(re.findall(r"[^\W\d_]+|\d+", text.lower()))
+    """Lower-case words and numbers with single spaces, without accents.
+
+    'PV_5mm' becomes 'pv 5 mm', and the 'C-' and '+C' of contrast agents become words.
+    """
+    text = re.sub(_C_PLUS, " cplus ", text, flags=re.IGNORECASE)
+    # 'C-/C+' speaks of a study of both.
+    minus = "" if " cplus " in text else " cminus "
+    text = re.sub(_C_MINUS, minus, text, flags=re.IGNORECASE)
+    plain = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text.lower()))
+    return " ".join(re.findall(r"[^\W\d_]+|\d+", plain))
