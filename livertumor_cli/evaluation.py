@@ -18,6 +18,7 @@ from livertumor_cli.io.label_folders import (
     read_labels,
 )
 from livertumor_cli.io.output_folder import OutputFolder, ResultFiles
+from livertumor_cli.io.place import require_there
 from livertumor_cli.measure.agreement_values import case_values, cohort_values
 from livertumor_cli.measure.cohort import summarize
 from livertumor_cli.measure.comparison import CaseAgreement, compare_case
@@ -64,8 +65,7 @@ def find_pairs(prediction: Path, reference: Path, *, only_common: bool = False) 
             hold different cases.
     """
     for path in (prediction, reference):
-        if not path.exists():
-            raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND)
+        require_there(path)
     sides = label_files_of(prediction), label_files_of(reference)
     if sides[0] is not None and sides[1] is not None:
         return [CasePair(sides[0].name, sides[0], sides[1])]

@@ -13,6 +13,7 @@ from livertumor_cli.errors import EmptyMaskError, InputError, Reason
 from livertumor_cli.io.atomic import write_files
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.output_folder import OutputFolder, ResultFiles
+from livertumor_cli.io.place import require_folder
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.follow_up import align_livers, match_lesions
 from livertumor_cli.report.follow_up_report import (
@@ -93,8 +94,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], LabelMap]:
 
 
 def _read_report(folder: Path) -> dict[str, Any]:
-    if not folder.exists():
-        raise InputError(f"{folder} does not exist.", reason=Reason.NOT_FOUND, hint=_HINT)
+    require_folder(folder, hint=_HINT)
     try:
         text = (folder / "report.json").read_text(encoding="utf-8")
         report = json.loads(text, parse_constant=_refuse_constant)

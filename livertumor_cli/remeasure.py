@@ -10,6 +10,7 @@ from livertumor_cli.anatomy import Label
 from livertumor_cli.case_files import CaseResult
 from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.mask_in import read_mask
+from livertumor_cli.io.place import require_there
 from livertumor_cli.measure.case import measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
@@ -41,6 +42,7 @@ def measure_files(
         ConfigError: If the DICOM objects asked for cannot be made of the scan.
     """
     progress("read", 0, 0)
+    require_there(mask)  # before the scan is read, which takes longer
     read = read_scan(scan, options=options)
     volume, watch = read.volume, read.watch
     placed = read_mask(mask, scan=volume.geometry)

@@ -138,6 +138,13 @@ def test_files_that_are_not_there_or_broken(tmp_path):
         read_mask(tmp_path / "mask.nrrd", scan=SCAN)
 
 
+@pytest.mark.parametrize("name", ["mask", "mask.nii.gz"])
+def test_a_folder_is_refused_as_one(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="no mask of liver and tumors: it is a folder"):
+        read_mask(tmp_path / name, scan=SCAN)
+
+
 def test_fractions_are_refused(tmp_path):
     image = sitk.GetImageFromArray(a_mask().astype(np.float32) * 0.5)
     sitk.WriteImage(image, str(tmp_path / "mask.mha"))

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from livertumor_cli.cli.batch_options import batch_options, batch_settings, interruptible
+from livertumor_cli.cli.batch_options import (
+    FOLDER_HINT,
+    batch_options,
+    batch_settings,
+    interruptible,
+)
+from livertumor_cli.cli.options import PATH
 
 if TYPE_CHECKING:
     from livertumor_cli.batch.discovery import Found
@@ -37,7 +43,7 @@ def parse_place(_ctx: click.Context, _param: click.Parameter, value: str | None)
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="Run at most so many cases.")
 @click.option(
@@ -104,12 +110,14 @@ def search(folder: Path, *, out: Path, quiet: bool) -> Found:
     """Find the cases.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or no such folder.
     """
     from livertumor_cli.batch.discovery import find_cases
     from livertumor_cli.batch.look import Looker
     from livertumor_cli.errors import InputError, Reason
+    from livertumor_cli.io.place import require_folder
 
+    require_folder(folder, hint=FOLDER_HINT)
     if not quiet:
         click.echo(f"Searching {folder}", err=True)
     found = find_cases(folder, leave_out=out, looker=Looker())
@@ -117,7 +125,7 @@ def search(folder: Path, *, out: Path, quiet: bool) -> Found:
         raise InputError(
             f"{folder} holds no CT scan.",
             reason=Reason.NOT_AN_IMAGE,
-            hint="Give a folder with volume files, DICOM studies or zips of them.",
+            hint=FOLDER_HINT,
         )
     return found
 

@@ -11,16 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from livertumor_cli.cli.options import Command, dicom_options, irregular_option, network_options
+from livertumor_cli.cli.options import (
+    PATH,
+    Command,
+    dicom_options,
+    irregular_option,
+    network_options,
+)
 
 if TYPE_CHECKING:
     from livertumor_cli.batch.settings import BatchSettings
+
+FOLDER_HINT = "Give a folder with volume files, DICOM studies or zips of them."
 
 _SHARED = (
     click.option(
         "--output",
         "-o",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=PATH,
         required=True,
         help="Folder for the results, the journal and the tables.",
     ),

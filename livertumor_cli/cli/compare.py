@@ -10,17 +10,16 @@ import click
 
 from livertumor_cli.cli.console import stdout_console, write_json
 from livertumor_cli.cli.number_table import print_numbers
-
-_FOLDER = click.Path(path_type=Path)
+from livertumor_cli.cli.options import PATH
 
 
 @click.command()
-@click.argument("baseline", type=_FOLDER)
-@click.argument("followup", type=_FOLDER)
+@click.argument("baseline", type=PATH)
+@click.argument("followup", type=PATH)
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=None,
     help="Folder for compare.json, compare.csv and compare.html (default: none is written).",
 )

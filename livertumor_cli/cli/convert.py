@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from livertumor_cli.cli.console import warn
-from livertumor_cli.cli.options import scan_options
+from livertumor_cli.cli.options import PATH, scan_options
 from livertumor_cli.errors import ConfigError, OutputError
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
+@click.argument("out", type=PATH)
 @scan_options
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 def convert(path: Path, out: Path, series: str, resample_irregular: bool, overwrite: bool) -> None:

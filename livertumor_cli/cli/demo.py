@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from livertumor_cli.cli.options import network_options
+from livertumor_cli.cli.options import PATH, network_options
 from livertumor_cli.cli.segment import segment_options, show_result
 
 
@@ -15,7 +15,7 @@ from livertumor_cli.cli.segment import segment_options, show_result
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("livertumor_demo"),
     show_default=True,
     help="Folder for the phantom scan and the results.",

@@ -7,19 +7,18 @@ from pathlib import Path
 import click
 
 from livertumor_cli.cli.console import write_json
+from livertumor_cli.cli.options import PATH
 from livertumor_cli.cli.progress import show_progress
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("prediction", type=_PATH)
-@click.argument("reference", type=_PATH)
+@click.argument("prediction", type=PATH)
+@click.argument("reference", type=PATH)
 @click.option("--common", is_flag=True, help="Score the cases that both folders have.")
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=None,
     help="Folder for evaluation.json, cases.csv and lesions.csv (default: none is written).",
 )
@@ -48,9 +47,11 @@ def evaluate(
     from livertumor_cli.evaluation import EVALUATION_FILES, write_evaluation
     from livertumor_cli.evaluation import evaluate as score
     from livertumor_cli.io.output_folder import require_writable
+    from livertumor_cli.io.place import require_there
 
     if output is not None:
         require_writable(output, files=EVALUATION_FILES, overwrite=overwrite)
+    require_there(prediction)
     with show_progress(quiet=quiet or prediction.is_file()) as progress:
         document = score(prediction, reference, only_common=common, progress=progress)
     if output is not None:

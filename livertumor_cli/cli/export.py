@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from livertumor_cli.cli.options import FOLDER
+from livertumor_cli.cli.options import PATH
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option(
     "--output",
     "-o",
-    type=FOLDER,
+    type=PATH,
     required=True,
     help="Folder of the recipe; its recipe.toml is written or updated.",
 )

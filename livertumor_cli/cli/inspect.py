@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from livertumor_cli.cli.console import stdout_console, warn, write_json
-from livertumor_cli.cli.options import scan_options
+from livertumor_cli.cli.options import PATH, scan_options
 from livertumor_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 @scan_options
 def inspect(path: Path, as_json: bool, series: str, resample_irregular: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from livertumor_cli.cli.extras import require_extra
-from livertumor_cli.cli.options import dicom_options, irregular_option, network_options
+from livertumor_cli.cli.options import PATH, dicom_options, irregular_option, network_options
 from livertumor_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--spool",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PATH,
     default=Path("livertumor_spool"),
     show_default=True,
     help="Folder of received studies and results.",

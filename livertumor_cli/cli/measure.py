@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from livertumor_cli.cli.options import (
+    PATH,
     SEG_TYPES,
     identity_option,
     parse_dicom,
@@ -22,8 +23,8 @@ _SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", "
 
 
 @click.command()
-@click.argument("scan", type=click.Path(path_type=Path))
-@click.argument("mask", type=click.Path(path_type=Path))
+@click.argument("scan", type=PATH)
+@click.argument("mask", type=PATH)
 @result_options
 @scan_options
 @identity_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,8 +16,33 @@ ENGINES = ["auto", "onnxruntime", "openvino"]
 PRECISIONS = ["auto", "f32", "bf16", "fp16"]
 DICOM_OBJECTS = ["seg", "sr", "rtstruct"]
 SEG_TYPES = ["binary", "labelmap"]
-FOLDER = click.Path(path_type=Path, file_okay=False)
-"""A folder that may be missing."""
+
+
+class _GivenPath(click.Path):
+    """A path in words: whether something lies there is the library's to say, with its exit code.
+
+    An empty one is refused, as it would mean the current folder. Mostly it is the value of a
+    variable that a script did not set.
+    """
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        """The path.
+
+        Raises:
+            click.BadParameter: If it is empty.
+        """
+        if value == "":
+            self.fail("the path is empty.", param, ctx)
+        return Path(value)
+
+
+PATH = _GivenPath()
+"""Type of every file and folder that a command takes, there or not."""
 
 MOST_SCALES = 8
 SMALLEST_SCALE, LARGEST_SCALE = 0.25, 4.0
@@ -159,7 +185,7 @@ _RESULT_OPTIONS = (
     click.option(
         "--output",
         "-o",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default=None,
         help="Folder for the results.",
     ),

@@ -10,6 +10,7 @@ from zlib import crc32
 import click
 
 from livertumor_cli.cli.options import (
+    PATH,
     dicom_options,
     identity_option,
     network_options,
@@ -24,7 +25,7 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img",
 
 
 @click.command()
-@click.argument("scan", type=click.Path(path_type=Path))
+@click.argument("scan", type=PATH)
 @result_options
 @scan_options
 @identity_option
@@ -80,7 +81,7 @@ def segment_options(
     from livertumor_cli.segment_setup import SegmentOptions
 
     return SegmentOptions(
-        recipe=recipe or DEFAULT_RECIPE,
+        recipe=DEFAULT_RECIPE if recipe is None else recipe,
         device=Device(device),
         engine=EngineKind(engine),
         precision=precision,

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from livertumor_cli.cli.extras import require_extra
+from livertumor_cli.cli.options import PATH
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option("--to", "peer", required=True, metavar="AET@HOST:PORT", help="Where to send.")
 @click.option(
     "--aet",

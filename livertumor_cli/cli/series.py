@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from livertumor_cli.cli.console import write_json
+from livertumor_cli.cli.options import PATH
 from livertumor_cli.cli.rows import WIDTH
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _INDENT = 14
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def series(path: Path, as_json: bool) -> None:
     """Show every series at PATH, which one 'segment' takes, and why not the others.

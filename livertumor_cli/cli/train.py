@@ -8,27 +8,27 @@ from typing import Any
 import click
 
 from livertumor_cli.cli.app import EXIT_INTERRUPTED
-from livertumor_cli.cli.options import FOLDER
+from livertumor_cli.cli.options import PATH
 
 
 @click.command()
 @click.argument("task_name", metavar="TASK")
 @click.option(
     "--data",
-    type=FOLDER,
+    type=PATH,
     required=True,
     help="Folder with cases.json and one folder of NIfTI files per case.",
 )
 @click.option(
     "--out",
     "-o",
-    type=FOLDER,
+    type=PATH,
     required=True,
     help="Folder of the run; a run found there goes on.",
 )
 @click.option(
     "--cache",
-    type=FOLDER,
+    type=PATH,
     help="Folder for resampled scans (default: OUT/cache).",
 )
 @click.option(
@@ -93,12 +93,13 @@ def train(
     require_extra("train")
     from livertumor_cli.cli.stopping import first_interrupt_asks
     from livertumor_cli.cli.training_progress import show_training
-    from livertumor_cli.training.cache import load_cases
+    from livertumor_cli.training.cache import load_cases, require_data
     from livertumor_cli.training.tasks import find_task
     from livertumor_cli.training.trainer import Trainer, TrainingOptions
 
     task = find_task(task_name)
     training = TrainingOptions(batch=batch or task.batch, **options)
+    require_data(data)
     trainer = Trainer(task, options=training, out=out)
     cases, phantoms, validation = (
         load_cases(data, task=task, split=split, cache=cache or out / "cache")

@@ -7,11 +7,17 @@ from typing import Any
 
 import click
 
-from livertumor_cli.cli.batch_options import batch_options, batch_settings, interruptible
+from livertumor_cli.cli.batch_options import (
+    FOLDER_HINT,
+    batch_options,
+    batch_settings,
+    interruptible,
+)
+from livertumor_cli.cli.options import PATH
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=PATH)
 @click.option(
     "--every",
     type=click.FloatRange(0.1, 86400),
@@ -48,7 +54,9 @@ def watch(
     from livertumor_cli.batch.batch import open_batch
     from livertumor_cli.batch.watch import watch_folder
     from livertumor_cli.cli.batch_progress import show_batch
+    from livertumor_cli.io.place import require_folder
 
+    require_folder(folder, hint=FOLDER_HINT)
     settings = batch_settings(**options)
     is_json = progress == "json"
     with (

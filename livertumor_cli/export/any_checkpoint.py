@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from livertumor_cli.errors import ConfigError
+from livertumor_cli.errors import ConfigError, ModelNotFoundError
 from livertumor_cli.export.foreign import ForeignNetwork, export_foreign, require_axes
 from livertumor_cli.export.monai_bundle import find_bundle, read_bundle
 from livertumor_cli.export.nnunet import find_nnunet, read_nnunet
@@ -32,6 +32,10 @@ def export_any(
     Raises:
         LiverTumorError: As `export_stage`, `read_nnunet`, `read_bundle` and `export_foreign` do.
     """
+    try:
+        checkpoint.stat()
+    except OSError as error:
+        raise ModelNotFoundError(f"there is no checkpoint {checkpoint}.") from error
     foreign = _read_foreign(checkpoint, axes=require_axes(axes) if axes else None)
     if foreign is not None:
         return export_foreign(foreign, folder, role=role or StageRole.LESION, patch=patch)

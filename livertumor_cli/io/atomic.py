@@ -18,6 +18,7 @@ _SENTENCES = {
     errno.EPERM: ("writing is not permitted there", "Choose a folder you may write to."),
     errno.EROFS: ("the disk is read-only", "Choose a folder on another disk."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another folder."),
+    errno.EEXIST: ("a file of that name is in the way", "Choose another folder."),
     errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),
 }
 

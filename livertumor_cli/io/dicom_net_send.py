@@ -15,6 +15,7 @@ from pynetdicom.presentation import build_context
 from livertumor_cli.errors import InputError, NetworkError, PixelError, Reason
 from livertumor_cli.io.dicom_file import MALFORMED, is_dicom, read_dataset
 from livertumor_cli.io.dicom_net import Peer
+from livertumor_cli.io.place import require_there
 
 # What these say of a failed connection is said again, for users, by the errors below.
 for _name in ("transport", "association", "acse"):
@@ -50,8 +51,7 @@ def find_objects(path: Path) -> list[Path]:
     Raises:
         InputError: not_found, or not_an_image if there is no DICOM file.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND)
+    require_there(path)
     files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
     found = [one for one in files if one.name.upper() != "DICOMDIR" and is_dicom(one)]
     if not found:

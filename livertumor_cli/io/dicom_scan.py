@@ -37,6 +37,11 @@ class Survey:
     damaged: tuple[InputError, ...]
 
 
+def called(path: Path) -> str:
+    """What sentences call a place: its name, or the path where it has none, as `.`."""
+    return path.name or str(path)
+
+
 def find_files(path: Path) -> list[Path]:
     """The files to look into: a folder's, those a DICOMDIR lists, or the file itself.
 

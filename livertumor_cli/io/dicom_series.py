@@ -22,7 +22,7 @@ from livertumor_cli.io.dicom_irregular import MENDED, nearest_planes, regular_gr
 from livertumor_cli.io.dicom_phase import Phase
 from livertumor_cli.io.dicom_pixels import PixelReader
 from livertumor_cli.io.dicom_rule import Series
-from livertumor_cli.io.dicom_scan import find_files, scan, without_copies
+from livertumor_cli.io.dicom_scan import called, find_files, scan, without_copies
 from livertumor_cli.io.hounsfield import is_whole, rescaled
 from livertumor_cli.volume import AIR_HU, Source, Volume
 
@@ -70,7 +70,7 @@ def read_dicom_files(
     with warnings.catch_warnings():
         # pydicom warns of every value that breaks the standard; what matters is checked here.
         warnings.simplefilter("ignore")
-        name = source.path.name
+        name = called(source.path)
         chosen = choose_series(scan(files, name=name), name=name, wanted=series)
         planes = without_copies(chosen.planes)
         require_size((len(planes), *planes[0].size))

@@ -22,7 +22,7 @@ from livertumor_cli.io.archive import extracted, is_zip
 from livertumor_cli.io.dicom_file import read_dataset
 from livertumor_cli.io.dicom_header import Plane
 from livertumor_cli.io.dicom_identity import NAMES, identity_of, loss_of, require_identifiers
-from livertumor_cli.io.dicom_scan import find_files, scan
+from livertumor_cli.io.dicom_scan import called, find_files, scan
 from livertumor_cli.volume import Source
 
 SAME_PLACE_MM = 0.25
@@ -124,7 +124,7 @@ def _planes_of(source: Source, place: Path) -> list[Plane]:
     wanted = set(source.sop_instance_uids)
     found = [
         plane
-        for plane in scan(source.files or find_files(place), name=source.path.name)
+        for plane in scan(source.files or find_files(place), name=called(source.path))
         if plane.fault is None
         and plane.series_uid == source.series_uid
         and plane.sop_instance_uid in wanted

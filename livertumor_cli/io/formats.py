@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from livertumor_cli.errors import ConfigError, InputError, Reason, UnsupportedFormatError
+from livertumor_cli.errors import ConfigError, Reason, UnsupportedFormatError
 from livertumor_cli.io.archive import is_zip
 from livertumor_cli.io.atomic import write_bytes, write_text
+from livertumor_cli.io.place import refusals_as_input_errors
 from livertumor_cli.io.readback import verify_written
 from livertumor_cli.volume import LabelMap, Source, Volume
 
@@ -46,7 +46,7 @@ def read_volume(path: Path, *, series: str = "", resample_irregular: bool = Fals
         InputError: With the reason; see `livertumor_cli.errors.Reason`.
         ConfigError: If a series is asked for in a format that has none.
     """
-    with _refused(path):
+    with refusals_as_input_errors(path):
         return _read(path, series=series, resample_irregular=resample_irregular)
 
 
@@ -64,21 +64,8 @@ def read_study(files: Sequence[Path], *, folder: Path, resample_irregular: bool 
     from livertumor_cli.io.dicom_series import read_dicom_files
 
     source = Source(folder, "dicom", files=tuple(files))
-    with _refused(folder):
+    with refusals_as_input_errors(folder):
         return read_dicom_files(files, source=source, resample_irregular=resample_irregular)
-
-
-@contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """What the operating system refuses becomes a refusal of the scan."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND) from error
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}.", reason=Reason.UNREADABLE
-        ) from error
 
 
 def _read(path: Path, *, series: str, resample_irregular: bool) -> Volume:

@@ -28,6 +28,7 @@ from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_file import is_dicom
 from livertumor_cli.io.itk import require_text_path
 from livertumor_cli.io.label_maps import read_label_map
+from livertumor_cli.io.place import require_there
 from livertumor_cli.io.slicer_seg import has_segments, segment_labels
 from livertumor_cli.volume import LabelMap
 
@@ -68,8 +69,9 @@ def read_mask(path: Path, *, scan: Geometry) -> PlacedMask:
         InputError: If the file is no such mask, has other values, no voxel, or another grid.
     """
     name = path.name.lower()
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND)
+    require_there(path)
+    if path.is_dir():
+        raise _no_mask(path, "it is a folder")
     if name.endswith(_NIFTI):
         mask = read_label_map(path)
     elif name.endswith(_ITK):

@@ -18,12 +18,14 @@ from livertumor_cli.io.dicom_phase import Phase
 from livertumor_cli.io.dicom_rule import Series, rank
 from livertumor_cli.io.dicom_scan import (
     Survey,
+    called,
     find_files,
     require_images,
     survey,
     without_copies,
 )
 from livertumor_cli.io.formats import is_volume_file
+from livertumor_cli.io.place import refusals_as_input_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def list_series(path: Path) -> SeriesList:
     Raises:
         InputError: If there is no DICOM image, or nothing at that path.
     """
-    try:
+    with refusals_as_input_errors(path):
         if path.is_file() and is_volume_file(path):
             raise UnsupportedFormatError(
                 f"{path.name} is one volume, not a DICOM study.",
@@ -106,14 +108,8 @@ def list_series(path: Path) -> SeriesList:
             place = stack.enter_context(extracted(path)) if zipped else path
             place.stat()
             found = survey(find_files(place))
-            require_images(found, name=path.name, damaged_too=True)
-            rows = _rows(found, name=path.name)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.", reason=Reason.NOT_FOUND) from error
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}.", reason=Reason.UNREADABLE
-        ) from error
+            require_images(found, name=called(path), damaged_too=True)
+            rows = _rows(found, name=called(path))
     return SeriesList(
         tuple(rows), len(found.others), tuple(error.message for error in found.damaged)
     )

@@ -21,8 +21,12 @@ from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.resample import patient_grid, resample_to
 from livertumor_cli.io.atomic import make_folder, written_atomically
 from livertumor_cli.io.nifti import RAS_TO_LPS
+from livertumor_cli.io.place import require_folder
 from livertumor_cli.phantom import PhantomSpec, make_phantom
 from livertumor_cli.training.tasks import Task
+
+_INDEX = "cases.json"
+_DATA_HINT = f"Give the folder that holds {_INDEX} and one folder per case."
 
 OUTSIDE_HU = -160.0
 """What lies outside the body in the shared CTs, and below every input window."""
@@ -97,15 +101,24 @@ def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[Train
     ]
 
 
+def require_data(data: Path) -> None:
+    """Refuse a folder that holds no training data, before anything is made for it.
+
+    Args:
+        data: Folder with `cases.json` and one folder per case.
+
+    Raises:
+        InputError: If there is no such folder, or no `cases.json` in it.
+    """
+    require_folder(data, hint=_DATA_HINT)
+    if not (data / _INDEX).is_file():
+        raise InputError(f"{data} has no {_INDEX}.", reason=Reason.NOT_FOUND, hint=_DATA_HINT)
+
+
 def _names(data: Path, split: str) -> list[str]:
     """Names of a split's cases, in the order of `cases.json`."""
-    index = data / "cases.json"
-    if not index.is_file():
-        raise InputError(
-            f"{data} has no cases.json.",
-            reason=Reason.NOT_FOUND,
-            hint="Give the folder that holds cases.json and one folder per case.",
-        )
+    require_data(data)
+    index = data / _INDEX
     try:
         entries = json.loads(index.read_text(encoding="utf-8"))
         return [str(entry["case"]) for entry in entries if entry["split"] == split]
