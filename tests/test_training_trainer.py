@@ -23,6 +23,7 @@ from livertumor_cli.errors import BackendError, ModelError, OutputError
 from livertumor_cli.training import patches
 from livertumor_cli.training import trainer as trainer_module
 from livertumor_cli.training.checkpoint import (
+    BestWeights,
     load_state,
     load_weights,
     read_metadata,
@@ -195,6 +196,50 @@ def test_a_killed_run_goes_on_from_its_last_saved_state(tmp_path: Path):
     assert train(tmp_path / "parts")
     assert [row["step"] for row in curve_of(tmp_path / "parts")] == ["1", "2", "3", "4"]
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+WRITES = ("note_step", "save_state", "save_weights", "draw_curve")
+"""What a run writes with, best weights aside."""
+
+
+def kill_before_write(patch: pytest.MonkeyPatch, number: int) -> None:
+    """The run that writes for the number-th time ends there."""
+    left = [number]
+
+    def killed_in_time(write: Callable[..., None]) -> Callable[..., None]:
+        def written(*arguments: object, **more: object) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KilledError
+            write(*arguments, **more)
+
+        return written
+
+    for name in WRITES:
+        patch.setattr(trainer_module, name, killed_in_time(getattr(trainer_module, name)))
+    patch.setattr(BestWeights, "offer", killed_in_time(BestWeights.offer))
+
+
+@pytest.mark.usefixtures("_float32")
+def test_a_kill_at_any_moment_loses_nothing(tmp_path: Path):
+    options = replace(OPTIONS, save_every=3)
+    train(tmp_path / "whole", options=options)
+    best = read_metadata(tmp_path / "whole" / "best.safetensors")
+    for moment in range(1, 100):
+        out = tmp_path / f"killed-{moment}"
+        with pytest.MonkeyPatch.context() as patch:
+            kill_before_write(patch, moment)
+            try:
+                train(out, options=options)
+                break  # written fewer times: every moment was tried
+            except KilledError:
+                pass
+        assert train(out, options=options)
+        assert [row["step"] for row in curve_of(out)] == ["1", "2", "3", "4"]
+        found = read_metadata(out / "best.safetensors")
+        assert (found["step"], found["score"]) == (best["step"], best["score"]), moment
+        assert_same_weights(tmp_path / "whole", out)
+    assert moment > 12
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path):

@@ -43,7 +43,7 @@ class TrainingOptions:
         learning_rate: Highest rate of Adam (the UCA-Net paper: 0.001).
         warmup: Steps in which the rate rises.
         average_decay: Decay of the averaged weights that are validated and exported.
-        save_every: Steps between two saved states.
+        save_every: Steps between two saved states; each validation saves one too.
         validate_every: Steps between two validations.
         seed: Of weights and patches.
         device: "cpu" or "cuda".
@@ -150,8 +150,8 @@ class Trainer:
         self.step += 1
         seconds = time.monotonic() - started
         self.trained_s += seconds
-        last = self.step == self.options.steps
-        is_validated = last or self.step % self.options.validate_every == 0
+        is_last = self.step == self.options.steps
+        is_validated = is_last or self.step % self.options.validate_every == 0
         dice = self._validate(validation) if is_validated else {}
         # The curve first: a kill between the two leaves lines that the resumed run removes.
         curve = self.out / "curve.csv"
@@ -163,11 +163,12 @@ class Trainer:
             dice=dice,
             structures=scored_structures(self.task),
         )
-        if last or self.step % self.options.save_every == 0:
-            self._save()
         if is_validated:
+            # And the best weights: a state ahead of its validation would never be validated again.
             self.best.offer(self._exportable(), dice=dice, metadata=self._metadata())
             draw_curve(curve, self.out / "curve.png")
+        if is_validated or self.step % self.options.save_every == 0:
+            self._save()
         return Progress(self.step, self.options.steps, loss, seconds, dice)
 
     def _train_step(self, batch: Batch) -> float:
@@ -219,6 +220,8 @@ class Trainer:
         return validate(averaged, cases, task=self.task, device=self.options.device)
 
     def _save(self) -> None:
+        # The state last: a run that is killed before it takes its last steps again, weights too.
+        save_weights(self.out / "model.safetensors", self._exportable(), metadata=self._metadata())
         state = TrainingState(
             self.step,
             self.network.state_dict(),
@@ -227,7 +230,6 @@ class Trainer:
             self.trained_s,
         )
         save_state(self.out / "state.pt", state)
-        save_weights(self.out / "model.safetensors", self._exportable(), metadata=self._metadata())
 
     def _exportable(self) -> dict[str, Tensor]:
         """The averaged weights, which are validated and exported."""
