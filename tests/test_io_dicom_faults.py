@@ -150,6 +150,11 @@ def _two_patients(slices: list[Dataset]) -> None:
         (_all(SOPClassUID="1.2.840.10008.5.1.4.1.1.7"), Reason.SECONDARY_CAPTURE),
         (_all(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), Reason.LOCALIZER),
         (_all(ImageType=["DERIVED", "PRIMARY", "PERFUSION"]), Reason.NOT_HU),
+        (_all(ImageType=["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"]), Reason.NOT_HU),
+        (_all(ImageType=["DERIVED", "SECONDARY", "OTHER", "VRT"]), Reason.NOT_HU),
+        (_all(SOPClassUID="1.2.840.10008.5.1.4.1.1.128"), Reason.NOT_CT),
+        (_without("PixelRepresentation"), Reason.UNREADABLE),
+        (_without("BitsStored"), Reason.UNREADABLE),
         (_all(RescaleType="Z_EFF"), Reason.NOT_HU),
         (_all(RescaleIntercept=0), Reason.NOT_HU),
         (_all(SamplesPerPixel=3), Reason.COLOUR),
@@ -165,6 +170,36 @@ def test_faults_have_names(tmp_path: Path, ct: Volume, damage, reason: Reason):
     assert error.reason == reason
     assert error.message.endswith(".")
     assert error.hint
+
+
+def test_what_the_pixels_need_is_named(tmp_path: Path, ct: Volume):
+    slices = datasets(ct)
+    del slices[1].PixelRepresentation
+    write_datasets(tmp_path, slices)
+    assert "slice0002.dcm does not state PixelRepresentation" in refusal(tmp_path).message
+
+
+def test_another_class_that_calls_itself_ct_is_said_to_be_one(tmp_path: Path, ct: Volume):
+    write_datasets(tmp_path, datasets(ct, SOPClassUID="1.2.840.10008.5.1.4.1.1.128"))
+    assert "objects of another class that call themselves CT" in refusal(tmp_path).message
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, ct: Volume, monkeypatch: pytest.MonkeyPatch
+):
+    """A slice that another program holds, say; its folder can be read."""
+    paths = write_series(tmp_path, ct)
+    opened = Path.open
+
+    def locked(path: Path, *arguments: object, **options: object) -> object:
+        if path.name == paths[2].name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", locked)
+    error = refusal(tmp_path)
+    assert error.reason == Reason.UNREADABLE
+    assert error.message == f"{paths[2].name} cannot be read: Permission denied."
 
 
 def test_positions_rounded_to_a_tenth_pass(tmp_path: Path):

@@ -133,6 +133,8 @@ def _referenced(slices: list[Dataset]) -> None:
         without("Modality"),
         without("RescaleType"),
         with_all(RescaleType="US"),
+        with_all(RescaleType="Hounsfield"),
+        without("HighBit"),
         without("SeriesNumber"),
         with_all(SeriesNumber=None),
         without("SeriesInstanceUID"),
@@ -317,6 +319,18 @@ def test_compressed_signed_and_narrow_values(
     for dataset in slices:
         dataset.BitsStored, dataset.HighBit = bits, bits - 1
         dataset.compress(syntax, generate_instance_uid=False)
+    write_datasets(tmp_path, slices)
+    assert_same_patient(read_volume(tmp_path), ct)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.80"])
+def test_compressed_without_high_bit(tmp_path: Path, ct: Volume, syntax: str):
+    """It can only be the last stored bit."""
+    ct = enlarged(ct)
+    slices = ct_datasets(ct, seed="s")
+    for dataset in slices:
+        dataset.compress(syntax, generate_instance_uid=False)
+        del dataset.HighBit
     write_datasets(tmp_path, slices)
     assert_same_patient(read_volume(tmp_path), ct)
 

@@ -84,3 +84,19 @@ def test_names_of_members_mean_what_they_mean_in_a_folder(tmp_path: Path, ct: Vo
         packed.writestr("study 1/series/slice0007", b"")
     error = refusal(tmp_path / "study.zip")
     assert error.message == "slice0007 is empty."
+
+
+def test_an_archive_in_a_folder_is_named_and_not_opened(tmp_path: Path, ct: Volume):
+    write_series(tmp_path / "scan", ct)
+    folder = tmp_path / "given"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "study.zip", "w") as archive:
+        for path in (tmp_path / "scan").iterdir():
+            archive.write(path, path.name)
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.write(folder / "study.zip", "study.zip")
+    for given in (folder, tmp_path / "outer.zip"):
+        with pytest.raises(InputError) as caught:
+            read_volume(given)
+        assert caught.value.reason == Reason.NOT_AN_IMAGE
+        assert "Unpack study.zip and give the folder" in caught.value.hint

@@ -135,6 +135,12 @@ def why_no_ct(planes: Sequence[Plane]) -> tuple[Reason, str]:
     reason = next(reason for reason in FAULT_SENTENCES if reason in faults)
     sentence = FAULT_SENTENCES[reason]
     if reason is Reason.NOT_CT:
-        kinds = {plane.modality or "objects of no stated kind" for plane in planes}
+        kinds = {_kind(plane) for plane in planes}
         sentence += f" (but {', '.join(sorted(kinds))})"
     return reason, sentence
+
+
+def _kind(plane: Plane) -> str:
+    if plane.modality.strip().upper() == "CT":
+        return "objects of another class that call themselves CT"
+    return plane.modality or "objects of no stated kind"

@@ -26,11 +26,23 @@ _CALCULATED_WORDS = {
     "STD_DEVIATION",
     "SUBTRACTION",
 }
-_PROJECTION_WORDS = {"MAXIMUM", "MAX_IP", "MIP", "MINIMUM", "MIN_IP", "MINIP", "PROJECTION IMAGE"}
+_PROJECTION_WORDS = {
+    "MAXIMUM",
+    "MAX_IP",
+    "MAXIP",
+    "MIP",
+    "MINIMUM",
+    "MIN_IP",
+    "MINIP",
+    "PROJECTION IMAGE",
+    "SSD",
+    "VOLUME_RENDER",
+    "VRT",
+}
 _NOT_HU_WORDS = _PERFUSION_WORDS | _CALCULATED_WORDS | _PROJECTION_WORDS
-"""A projection holds the highest or lowest value along a ray, not the tissue of a voxel."""
+"""A projection or rendering holds a value of a whole ray, not the tissue of a voxel."""
 
-_HU_TYPES = {"", "HU", "US"}
+_HU_TYPES = {"", "HU", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS", "US"}
 """US: unspecified, which the values themselves must settle."""
 
 FAULT_SENTENCES = {
@@ -45,7 +57,7 @@ FAULT_SENTENCES = {
 
 
 def image_words(dataset: Dataset, own: Mapping[str, Any]) -> frozenset[str]:
-    """ImageType and frame type in upper case.
+    """ImageType and frame type in upper case, and the words in values such as 'CT_SOM5 MIP'.
 
     Args:
         dataset: Of the file.
@@ -53,7 +65,8 @@ def image_words(dataset: Dataset, own: Mapping[str, Any]) -> frozenset[str]:
     """
     values = [dataset.get("ImageType"), own.get("FrameType")]
     lists = [[value] if isinstance(value, str) else list(value or []) for value in values]
-    return frozenset(str(word).strip().upper() for words in lists for word in words)
+    stated = [str(value).strip().upper() for values in lists for value in values]
+    return frozenset(stated) | frozenset(word for value in stated for word in value.split())
 
 
 def sop_class_of(dataset: Dataset) -> str:

@@ -65,7 +65,7 @@ class About:
 _CONTRAST_NAMES = r"(contrast\w*|kontrast\w*|km|iv|inj\w*|mdc|pdc)"
 _NOT_CONTRAST = (
     r"non? (contrast|enhanced)|non(contrast|enhanced)|un ?enhanced|without|w o|wo (contrast|iv)|"
-    r"nati[vf]\w*|pre ?contr\w*|precontrast|plain|nc|nect|ncct|cminus|"
+    r"nati[vf]\w*|pre ?contr\w*|precontrast|plain|nc|vnc|nect|ncct|cminus|"
     rf"(ohne|sans|senza|sin|sem|zonder|bez|utan|uden|uten) {_CONTRAST_NAMES}|blanco|basale|"
     r"натив\w*|\w*(平扫|平掃|单纯|單純|単純|非造影)\w*"
 )

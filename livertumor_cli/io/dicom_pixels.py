@@ -94,6 +94,8 @@ def _complete(dataset: Dataset) -> None:
     for name, value in (("SamplesPerPixel", 1), ("PhotometricInterpretation", "MONOCHROME2")):
         if not dataset.get(name):
             setattr(dataset, name, value)
+    if dataset.get("HighBit") is None and dataset.get("BitsStored"):
+        dataset.HighBit = int(dataset.BitsStored) - 1
 
 
 def _padding(dataset: Dataset, *, dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -108,6 +110,13 @@ def _padding(dataset: Dataset, *, dtype: np.dtype[Any]) -> tuple[int, ...]:
 
 
 def _undecodable(dataset: Dataset, error: Exception, *, plane: Plane) -> PixelError:
+    absent = [name for name in _PIXEL_ATTRIBUTES if "PixelData" in dataset and name not in dataset]
+    if absent:
+        return PixelError(
+            f"{plane.path.name} does not state {absent[0]}, without which its pixels mean nothing.",
+            reason=Reason.UNREADABLE,
+            hint="Export the series again.",
+        )
     syntax = UID(str(dataset.get("file_meta", {}).get("TransferSyntaxUID", "")))
     native = syntax.is_transfer_syntax and not syntax.is_encapsulated
     return PixelError(

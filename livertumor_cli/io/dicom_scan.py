@@ -21,6 +21,8 @@ MAX_PLANES = 200_000
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 
+_ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
@@ -161,6 +163,14 @@ def survey(files: Iterable[Path]) -> Survey:
             damaged.append(error)
         except FileNotFoundError:
             damaged.append(_dead_link(file))
+        except OSError as error:  # no permission, or held by another program
+            damaged.append(
+                PixelError(
+                    f"{file.name} cannot be read: {error.strerror or error}.",
+                    reason=Reason.UNREADABLE,
+                    hint="Ask for permission to read it, or copy the folder without it.",
+                )
+            )
         else:
             planes += found
             if not found:
@@ -213,14 +223,21 @@ def require_images(found: Survey, *, name: str, damaged_too: bool = False) -> No
         raise found.damaged[0]
     if found.planes:
         return
-    others = [file.name for file in found.others if file.name.lower().endswith(VOLUME_SUFFIXES)]
     raise UnsupportedFormatError(
-        f"{name} holds no DICOM image.",
-        reason=Reason.NOT_AN_IMAGE,
-        hint=f"Give one file, such as {others[0]}."
-        if others
-        else "Give a .nii, .nii.gz, .mha or .nrrd file, a DICOM folder or a zip of one.",
+        f"{name} holds no DICOM image.", reason=Reason.NOT_AN_IMAGE, hint=_instead(found.others)
     )
+
+
+def _instead(others: Sequence[Path]) -> str:
+    """What to give, where there is no DICOM image among some files."""
+    names = [file.name for file in others]
+    for name in names:
+        if name.lower().endswith(VOLUME_SUFFIXES):
+            return f"Give one file, such as {name}."
+    for name in names:
+        if name.lower().endswith(_ARCHIVE_SUFFIXES):
+            return f"Unpack {name} and give the folder: archives within are not opened."
+    return "Give a .nii, .nii.gz, .mha or .nrrd file, a DICOM folder or a zip of one."
 
 
 def without_copies(planes: Sequence[Plane]) -> list[Plane]:
