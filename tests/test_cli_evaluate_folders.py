@@ -86,6 +86,25 @@ def test_tables_fit_80_columns(folders, capsys):
         assert text in output
 
 
+def test_a_burden_that_does_not_exist_is_told(folders, capsys):
+    assert run(["evaluate", *map(str, folders)]) == 0
+    assert "lack a liver" not in capsys.readouterr().out
+    save(folders[0] / "b.nii", np.zeros_like(reference_labels()))
+    assert run(["evaluate", *map(str, folders)]) == 0
+    output = capsys.readouterr().out
+    assert "RMSE 0.00, largest error 0.00" in output
+    assert "Of 1 of 2 cases; the others lack a liver." in output
+
+
+def test_of_two_files_of_one_name_the_bad_one_is_told(folders, capsys):
+    for folder in folders:
+        save(folder / "c" / "labels.nii.gz", reference_labels())
+    damaged = folders[1] / "c" / "labels.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    assert run(["evaluate", *map(str, folders)]) == 3
+    assert f"{damaged} is cut off or damaged" in capsys.readouterr().err
+
+
 def test_files(folders, tmp_path, capsys):
     target = tmp_path / "scores"
     assert run(["evaluate", *map(str, folders), "-o", str(target)]) == 0

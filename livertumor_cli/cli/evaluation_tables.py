@@ -98,6 +98,9 @@ def print_cohort(document: Mapping[str, Any]) -> None:
             f"{number(burden['max_absolute_percent'], 2)} percentage points.",
         ]
     )
+    if burden["undefined"]:
+        cases = burden["defined"] + burden["undefined"]
+        _print_lines([f"Of {burden['defined']} of {cases} cases; the others lack a liver."])
 
 
 def _print_largest(groups: Sequence[Mapping[str, Any]]) -> None:

@@ -43,7 +43,7 @@ def read_label_map(path: Path) -> LabelMap:
         geometry = Geometry((z, y, x), _RAS_TO_LPS @ image.affine)
     except (TypeError, ValueError) as error:
         raise GeometryError(
-            f"{path.name} does not say where its voxels lie: {error}.",
+            f"{path} does not say where its voxels lie: {error}.",
             reason=Reason.NO_POSITIONS,
             hint="Save the label map again with the geometry of its scan.",
         ) from error
@@ -56,7 +56,7 @@ def _labels(image: Any, path: Path) -> LabelArray:
         stored: NDArray[Any] = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise PixelError(
-            f"{path.name} is cut off or damaged: its voxels cannot be read.",
+            f"{path} is cut off or damaged: its voxels cannot be read.",
             reason=Reason.TRUNCATED,
             hint="Copy the file again from where it came.",
         ) from error
@@ -76,7 +76,7 @@ def _not_a_label_map(
     path: Path, why: str, *, reason: Reason = Reason.UNSUPPORTED_FORMAT
 ) -> UnsupportedFormatError:
     return UnsupportedFormatError(
-        f"{path.name} is no label map: {why}.",
+        f"{path} is no label map: {why}.",
         reason=reason,
         hint="Give .nii or .nii.gz files with 0 background, 1 liver, 2 tumor, 3 vessel.",
     )
