@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
-from livertumor_cli.engine.engine import EngineRequest, Precision
+from livertumor_cli.engine.engine import Engine, EngineRequest, Precision
 from livertumor_cli.engine.open_engine import open_engine
+from livertumor_cli.recipes.store import find_recipe
 
 
 def network_gflop(path: Path) -> float:
@@ -35,7 +37,43 @@ def network_gflop(path: Path) -> float:
     return 2 * total / 1e9
 
 
-def matrix_product_gflops(precision: Precision, *, size: int = 2048, seconds: float = 2.0) -> float:
+def print_networks(name: str, *, precision: str = "auto", threads: int | None = None) -> None:
+    """Rate inside each network of a recipe against the machine's own matrix product.
+
+    Args:
+        name: The recipe.
+        precision: As `livertumor segment --precision` takes it.
+        threads: CPU threads; the engine's choice where None.
+    """
+    recipe = find_recipe(name)
+    for stage in recipe.stages:
+        path = recipe.stage_path(stage)
+        asked = Precision(str(stage.cpu_precision) if precision == "auto" else precision)
+        engine = open_engine(EngineRequest(file=path, precision=asked, threads=threads))
+        gflop, seconds = network_gflop(path), window_seconds(engine, stage.network_patch)
+        obtained = engine.info.precision
+        rate = matrix_product_gflops(obtained, threads=threads)
+        print(
+            f"{stage.name}: {gflop:.0f} GFLOP per window of {stage.patch}, {seconds:.2f} s, "
+            f"{gflop / seconds:.0f} GFLOP/s; matrix product {rate:.0f} GFLOP/s "
+            f"({100 * gflop / seconds / rate:.0f} %) in {obtained}"
+        )
+
+
+def window_seconds(engine: Engine, patch: Sequence[int]) -> float:
+    """Best time of one window of several through a network."""
+    batch = np.random.default_rng(0).random((1, 1, *patch), dtype=np.float32)
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        engine.run(batch)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def matrix_product_gflops(
+    precision: Precision, *, size: int = 2048, seconds: float = 2.0, threads: int | None = None
+) -> float:
     """Rate of a large matrix product through the same engine and precision, best run, in 10^9/s."""
     rng = np.random.default_rng(0)
     weights = (rng.standard_normal((size, size)) / np.sqrt(size)).astype(np.float32)
@@ -56,7 +94,7 @@ def matrix_product_gflops(precision: Precision, *, size: int = 2048, seconds: fl
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "products.onnx"
         onnx.save(model, path)
-        engine = open_engine(EngineRequest(file=path, precision=precision))
+        engine = open_engine(EngineRequest(file=path, precision=precision, threads=threads))
         batch = rng.standard_normal(shape).astype(np.float32)
         engine.run(batch)
         best, until = float("inf"), time.perf_counter() + seconds
