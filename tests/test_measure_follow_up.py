@@ -45,6 +45,24 @@ def test_known_motions_are_found(degrees, shift):
     assert found.rotation_degrees == pytest.approx(angle, abs=2.0)
 
 
+def test_a_liver_laid_on_itself_has_not_moved():
+    mask = liver(grid_points(BASELINE))
+    found = align_livers(mask, mask, geometries=(BASELINE, BASELINE))
+    assert found.residual_mm < 0.01
+    assert np.abs(found.matrix - np.eye(4)).max() < 0.01
+    assert found.rotation_degrees < 0.01
+
+
+@pytest.mark.parametrize("growth_mm", [-3.0, 3.0])
+def test_the_residual_is_the_distance_of_the_surfaces(growth_mm):
+    """A ball in a larger one: everywhere the same way apart, half a voxel more or less."""
+    before, after = (
+        ball(grid_points(FOLLOW_UP), (1, 2, 3), radius) for radius in (30, 30 + growth_mm)
+    )
+    found = align_livers(before, after, geometries=(FOLLOW_UP, FOLLOW_UP))
+    assert found.residual_mm == pytest.approx(abs(growth_mm), abs=1.0)
+
+
 def test_a_resected_part_does_not_pull():
     later = liver(grid_points(FOLLOW_UP))
     later &= ~ball(grid_points(FOLLOW_UP), (20, -10, 10), 14)

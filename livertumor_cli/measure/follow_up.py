@@ -2,8 +2,10 @@
 
 The livers are aligned rigidly (rotation and shift): points on the surface of one are moved until
 their distances from the surface of the other are least. Large distances count less than their
-square, as a liver may have lost or grown a part. A liver also deforms with breath; what rigid
-motion leaves is reported, and is the reason for the tolerance of the matching.
+square, as a liver may have lost or grown a part. A coarse field of distances finds the motion from
+afar; the surfaces themselves then settle it, so that a liver laid on itself has not moved. A liver
+also deforms with breath; what rigid motion leaves is reported, and is the reason for the tolerance
+of the matching.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from livertumor_cli.arrays import BoolArray, DoubleArray, InstanceArray
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.measure.nearest_surface import NearestSurface
 from livertumor_cli.measure.surface import surface_corners_lps
 
 MATCH_MM = 10.0
@@ -30,6 +33,10 @@ _FIELD_MARGIN_MM = 40.0
 _OUTLIER_MM = 3.0
 _USUAL_STEPS = (0.02, 0.02, 0.02, 2.0, 2.0, 2.0)
 """Rotation in radians and shift in mm that change the fit about alike."""
+
+_MOST_STEPS = 40
+_SETTLED_MM = 1e-3
+"""Mean motion of the points in a step below which the surfaces have settled."""
 
 _FORBIDDEN = 1e6
 
@@ -48,7 +55,7 @@ class Alignment:
 
     def move(self, points_lps: DoubleArray) -> DoubleArray:
         """Baseline positions in the follow-up scan; shape (n, 3) in and out."""
-        return np.asarray(points_lps @ self.matrix[:3, :3].T + self.matrix[:3, 3])
+        return _moved(self.matrix, points_lps)
 
     @property
     def rotation_degrees(self) -> float:
@@ -67,14 +74,22 @@ def align_livers(
         follow_up: The same later.
         geometries: Grids of both.
     """
-    moving = _surface(baseline, geometries[0])
-    field, grid = _distance_field(follow_up, geometries[1])
-    middle = moving.mean(axis=0)
+    points = _surface(baseline, geometries[0])
+    surface = NearestSurface(follow_up, geometry=geometries[1])
+    matrix = _settled(_found_from_afar(points, follow_up, geometries[1]), points, surface)
+    moved = _moved(matrix, points)
+    return Alignment(matrix, float(np.median(np.linalg.norm(surface.of(moved) - moved, axis=1))))
+
+
+def _found_from_afar(points: DoubleArray, follow_up: BoolArray, geometry: Geometry) -> DoubleArray:
+    """The 4x4 motion of points onto a liver to about half a millimeter."""
+    field, grid = _distance_field(follow_up, geometry)
+    middle = points.mean(axis=0)
     start = np.zeros(6)
-    start[3:] = _surface(follow_up, geometries[1]).mean(axis=0) - middle
+    start[3:] = _surface(follow_up, geometry).mean(axis=0) - middle
 
     def distances_mm(motion: DoubleArray) -> DoubleArray:
-        turned = Rotation.from_rotvec(motion[:3]).apply(moving - middle)
+        turned = Rotation.from_rotvec(motion[:3]).apply(points - middle)
         index = grid.lps_to_index(turned + middle + motion[3:])
         found = ndimage.map_coordinates(field, index.T, order=1, mode="nearest")
         return np.asarray(found)
@@ -85,7 +100,40 @@ def align_livers(
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_rotvec(fit.x[:3]).as_matrix()
     matrix[:3, 3] = middle + fit.x[3:] - matrix[:3, :3] @ middle
-    return Alignment(matrix, float(np.median(np.abs(distances_mm(fit.x)))))
+    return matrix
+
+
+def _settled(matrix: DoubleArray, points: DoubleArray, surface: NearestSurface) -> DoubleArray:
+    """The motion brought to rest: points are laid on their nearest ones of the surface, and again.
+
+    This is the iterated closest point method of Besl and McKay (1992), here with the weights of the
+    first fit: distances beyond that of outliers count less.
+    """
+    moved = _moved(matrix, points)
+    for _ in range(_MOST_STEPS):
+        nearest = surface.of(moved)
+        distances_mm = np.linalg.norm(nearest - moved, axis=1)
+        weights = 1 / np.sqrt(1 + (distances_mm / _OUTLIER_MM) ** 2)
+        matrix = _rigid_motion(points, nearest, weights)
+        before, moved = moved, _moved(matrix, points)
+        if np.linalg.norm(moved - before, axis=1).mean() < _SETTLED_MM:
+            break
+    return matrix
+
+
+def _rigid_motion(points: DoubleArray, targets: DoubleArray, weights: DoubleArray) -> DoubleArray:
+    """The 4x4 motion that lays points best on their targets by weighted least squares."""
+    share = weights / weights.sum()
+    middle, target = share @ points, share @ targets
+    rotation, _ = Rotation.align_vectors(targets - target, points - middle, weights=weights)
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation.as_matrix()
+    matrix[:3, 3] = target - matrix[:3, :3] @ middle
+    return matrix
+
+
+def _moved(matrix: DoubleArray, points: DoubleArray) -> DoubleArray:
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3])
 
 
 def _surface(mask: BoolArray, geometry: Geometry) -> DoubleArray:
