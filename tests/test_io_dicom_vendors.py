@@ -246,6 +246,31 @@ def test_the_same_files_twice_count_once(tmp_path: Path, ct: Volume):
     assert_same_patient(read_volume(tmp_path), ct)
 
 
+def test_two_exports_of_the_same_images_count_once(tmp_path: Path, ct: Volume):
+    """Another archive writes another file header; the images are the same."""
+    write_datasets(tmp_path / "one", datasets(ct))
+    again = datasets(ct, RetrieveAETitle="ARCHIVE", SeriesDescription="copied")
+    write_datasets(tmp_path / "two", again)
+    assert_same_patient(read_volume(tmp_path), ct)
+
+
+@pytest.mark.parametrize("change", ["pixels", "place", "values"])
+def test_other_images_under_the_same_uids_are_no_copies(tmp_path: Path, ct: Volume, change: str):
+    write_datasets(tmp_path / "one", datasets(ct))
+    again = datasets(ct)
+    if change == "pixels":
+        again[2].PixelData = again[3].PixelData
+    elif change == "place":
+        again[2].PixelSpacing = ["0.8001", "0.7001"]
+    else:
+        again[2].RescaleIntercept = -1023
+    write_datasets(tmp_path / "two", again)
+    with pytest.raises(InputError) as caught:
+        read_volume(tmp_path)
+    assert caught.value.reason == Reason.DUPLICATE_SLICES
+    assert caught.value.message.startswith("2 slices share their position")
+
+
 def bare(dataset: Dataset, syntax: str) -> bytes:
     """A data set without preamble and file meta information."""
     from io import BytesIO

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from livertumor_cli.errors import InputError, PixelError, Reason, UnsupportedFormatError
-from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.dicom_file import MALFORMED, read_dataset
 from livertumor_cli.io.dicom_header import Plane, read_planes
+from livertumor_cli.io.dicom_phase import About
 
 MAX_FILES = 50_000
 """More files than the largest study has: somebody gave the root of a disk."""
@@ -21,7 +22,7 @@ MAX_PLANES = 200_000
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")
 
-_ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+_ARCHIVE_SUFFIXES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,20 +242,31 @@ def _instead(others: Sequence[Path]) -> str:
 
 
 def without_copies(planes: Sequence[Plane]) -> list[Plane]:
-    """One plane of each instance that lies there several times with the same bytes.
+    """One plane of each instance that lies there several times with the same pixels and place.
 
-    Discs often hold a study twice. Other images under the same UID stay, and are refused as
-    slices at one position.
+    Discs often hold a study twice, and every export rewrites the file headers. Other images under
+    the same UID stay, and are refused as slices at one position.
 
     Args:
         planes: Of one series.
     """
     counts = Counter((plane.sop_instance_uid, plane.frame) for plane in planes)
-    digests: dict[Path, str] = {}
+    digests: dict[Path, bytes] = {}
     kept: dict[object, Plane] = {}
     for plane in planes:
-        repeated = plane.sop_instance_uid and counts[plane.sop_instance_uid, plane.frame] > 1
-        if repeated and plane.path not in digests:
-            digests[plane.path] = sha256_of(plane.path)
-        kept.setdefault((digests.get(plane.path, plane.path), plane.frame), plane)
+        key: object = plane
+        if plane.sop_instance_uid and counts[plane.sop_instance_uid, plane.frame] > 1:
+            if plane.path not in digests:
+                digests[plane.path] = hashlib.sha256(_pixels(plane.path)).digest()
+            # All that it states of its place and values; words and file name say nothing of them.
+            key = digests[plane.path], replace(plane, path=Path(), about=About())
+        kept.setdefault(key, plane)
     return list(kept.values())
+
+
+def _pixels(path: Path) -> bytes:
+    """The pixels as they are stored; the whole file where they cannot be read."""
+    try:
+        return bytes(read_dataset(path).PixelData)
+    except (*MALFORMED, InputError):
+        return path.read_bytes()
