@@ -6,9 +6,11 @@ import io
 import signal
 import sys
 from importlib import import_module
+from typing import TextIO, cast
 
 import click
 
+from livertumor_cli.cli.result_stream import ResultStream
 from livertumor_cli.errors import BackendError, LiverTumorError
 
 EXIT_INTERRUPTED = 130
@@ -126,4 +128,6 @@ def main() -> None:
         # A letter that the terminal's encoding lacks must not end the run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stdout is not None:  # as it is where a program starts this one without
+        sys.stdout = cast(TextIO, ResultStream(sys.stdout))
     sys.exit(run(sys.argv[1:]))
