@@ -72,6 +72,18 @@ def test_logits_have_the_size_of_the_image(kind: str, classes: int):
     assert network(torch.zeros(2, 2, 4, 12, 8)).shape == (2, classes, 4, 12, 8)
 
 
+@pytest.mark.parametrize("size", [(6, 8, 8), (8, 9, 8), (8, 8, 7)])
+@pytest.mark.parametrize("kind", ["unet", "uca"])
+def test_sizes_that_cannot_be_halved_are_refused(kind: str, size: tuple[int, int, int]):
+    network = (
+        UNet3D(UNet3DConfig(widths=WIDTHS))
+        if kind == "unet"
+        else UCANet(UCANetConfig(widths=WIDTHS))
+    )
+    with pytest.raises(ValueError, match="divisible by 4"):
+        network(torch.zeros(1, 1, *size))
+
+
 def test_attention_stands_at_every_level_but_the_deepest():
     network = UCANet(UCANetConfig(widths=WIDTHS))
     assert len(network.skip) == len(WIDTHS) - 1

@@ -45,6 +45,11 @@ def test_begins_with_7x7_and_pools_three_times_to_four_levels(msff: MSFFUNet):
     assert shapes == [(2, 16, 24), (4, 8, 12), (6, 4, 6), (8, 2, 3)]
 
 
+def test_decoder_enlarges_by_deconvolution(msff: MSFFUNet):
+    assert [type(up) for up in msff.up] == [nn.ConvTranspose2d] * 3
+    assert {(up.kernel_size, up.stride) for up in msff.up} == {((2, 2), (2, 2))}
+
+
 def test_keeps_the_size_of_the_crop():
     with torch.device("meta"):
         assert MSFFUNet()(torch.zeros(1, 1, 256, 256)).shape == (1, 2, 256, 256)

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from livertumor_cli.networks.input_size import require_divisible
+
 
 @dataclass(frozen=True, slots=True)
 class UNet3DConfig:
@@ -78,7 +80,12 @@ class UNet3D(nn.Module):
         self.head = nn.Conv3d(widths[0], self.config.classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, classes, D, H, W) of an image (B, in_channels, D, H, W)."""
+        """Logits (B, classes, D, H, W) of an image (B, in_channels, D, H, W).
+
+        Raises:
+            ValueError: If an axis is not divisible by 2^(levels - 1).
+        """
+        require_divisible(image, 2 ** len(self.up))
         features = [self.encoder[0](image)]  # (B, C0, D, H, W)
         for block in self.encoder[1:]:
             features.append(block(self.pool(features[-1])))  # (B, Ci, D/2^i, H/2^i, W/2^i)

@@ -13,9 +13,8 @@ met (3^3 ones would give 25.89 M). Three classes: background, liver, tumor.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
-from livertumor_cli.networks.input_size import require_divisible
 from livertumor_cli.networks.unet3d import UNet3D, UNet3DConfig
 
 DEEP_WIDTHS = (32, 64, 128, 256, 512)
@@ -31,12 +30,3 @@ class DeepUNet3D(UNet3D):
             nn.ConvTranspose3d(deep, width, 2, stride=2)
             for deep, width in zip(widths[1:], widths[:-1], strict=True)
         )
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, classes, D, H, W) of an image (B, in_channels, D, H, W).
-
-        Raises:
-            ValueError: If an axis is not divisible by 2^(levels - 1).
-        """
-        require_divisible(image, 2 ** len(self.up))
-        return super().forward(image)

@@ -1,4 +1,8 @@
-"""The training loop: Adam, bf16 or AMP, averaged weights, resumable after a kill at any moment."""
+"""The training loop: Adam, bf16 or AMP, averaged weights, resumable after a kill at any moment.
+
+All papers train with Adam. Here a little weight decay, apart from its gradients (AdamW), and the
+average of the weights over the steps stand against the few training patients.
+"""
 
 from __future__ import annotations
 
