@@ -24,6 +24,7 @@ class Source:
         keeps_identity: Whether results may tell the name of a DICOM folder or zip.
         notes: Sentences on what the reader had to decide (resampled, lossy, another phase).
         files: The only files to look into, where the path holds other studies too.
+        members: The same for a zip: names of its members.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Source:
         return self.path.name
 
     files: tuple[Path, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

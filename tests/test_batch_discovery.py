@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
+import warnings
 import zipfile
+from collections import Counter
 from pathlib import Path
 
+import pydicom
 import pytest
-from batch_runs import report_of, run_batch, write_scan
+from batch_runs import report_of, rows_of, run_batch, write_scan
 from scans import a_ct, datasets, write_series
 from segment_runs import GEOMETRY
-from toy_recipe import Patient
+from toy_recipe import Ball, Patient
 
 from livertumor_cli.batch.case import has_changed, input_hash
 from livertumor_cli.batch.discovery import Found, find_cases
+from livertumor_cli.batch.events import Outcome
 from livertumor_cli.batch.look import Looker
 from livertumor_cli.io.dicom_ct import write_ct_series, write_datasets
 from livertumor_cli.io.formats import write_volume
@@ -165,14 +170,159 @@ def test_a_ruined_patient_harms_no_other(tmp_path: Path) -> None:
     assert all(path.parent.name == "p1" for path in found.cases[0].files)
 
 
-def test_a_zip_of_two_studies_is_refused(toy: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    with zipfile.ZipFile(tmp_path / "in" / "studies.zip", "w") as archive:
-        for seed in ("a", "b"):
-            for path in write_series(tmp_path / seed, a_ct(), seed=seed):
-                archive.write(path, f"{seed}/{path.name}")
+def pack(folder: Path, target: Path, *, more: dict[str, bytes] | None = None) -> Path:
+    """A zip of all that lies in a folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(path, path.relative_to(folder).as_posix())
+        for name, content in (more or {}).items():
+            archive.writestr(name, content)
+    return target
+
+
+PATIENTS = {"A/s1": 9.0, "A/s2": 11.0, "B/s1": 13.0}
+"""Studies of an export, and the radius of the tumor in each in mm."""
+
+
+def write_export(folder: Path) -> None:
+    """As archives export: patient, study, series, and files of the medium beside them."""
+    for place, radius_mm in PATIENTS.items():
+        patient = Patient(tumor=Ball((-18.0, 9.0, 11.0), radius_mm))
+        write_ct_series(folder / place / "series", patient.scan(GEOMETRY), seed=place)
+    (folder / "autorun.inf").write_bytes(b"[autorun]")
+
+
+def masks_of(out: Path) -> dict[str, bytes]:
+    """By the content of the scan, which names the folder."""
+    return {path.parent.name: path.read_bytes() for path in out.glob("case-*/mask.nii.gz")}
+
+
+def test_a_zip_of_an_export_gives_what_its_folder_gives(toy: Path, tmp_path: Path) -> None:
+    write_export(tmp_path / "in")
+    pack(tmp_path / "in", tmp_path / "zips" / "export.zip")
+    found = find(tmp_path / "zips")
+    assert sources(found) == [f"export.zip/{place}/series" for place in PATIENTS]
+    assert len({case.study_uid for case in found.cases}) == 3
+    assert found.ignored == 1
+    run_batch(tmp_path / "in", tmp_path / "out", toy)
+    recorder, _ = run_batch(tmp_path / "zips", tmp_path / "zips_out", toy)
+    assert recorder.failures == {}
+    assert masks_of(tmp_path / "zips_out") == masks_of(tmp_path / "out")
+    assert len(masks_of(tmp_path / "out")) == 3
+    for place, radius_mm in PATIENTS.items():
+        [row] = [
+            row
+            for row in rows_of(tmp_path / "zips_out" / "sources.csv")
+            if row["source"] == str(tmp_path / "zips" / "export.zip" / place / "series")
+        ]
+        folder = tmp_path / "zips_out" / row["case"]
+        true_ml = 4 / 3 * math.pi * radius_mm**3 / 1000
+        assert report_of(folder)["tumor"]["volume_ml"] == pytest.approx(true_ml, rel=0.2)
+        assert pydicom.dcmread(folder / "segmentation.dcm").StudyInstanceUID == row["study_uid"]
+
+
+def test_a_zip_beside_its_folder_is_done_once(toy: Path, tmp_path: Path) -> None:
+    write_export(tmp_path / "in" / "unpacked")
+    pack(tmp_path / "in" / "unpacked", tmp_path / "in" / "export.zip")
     recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
-    assert recorder.failures == {"studies.zip": "several_series"}
+    assert Counter(recorder.ends.values()) == {Outcome.DONE: 3, Outcome.KNOWN: 3}
+
+
+def test_a_study_that_is_added_to_a_zip_is_the_only_one_done(toy: Path, tmp_path: Path) -> None:
+    write_export(tmp_path / "export")
+    target = tmp_path / "in" / "export.zip"
+    pack(tmp_path / "export" / "A", target)
+    run_batch(tmp_path / "in", tmp_path / "out", toy)
+    pack(tmp_path / "export", target)
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    ends = {source.removeprefix("export.zip/"): end for source, end in recorder.ends.items()}
+    assert ends == {
+        "A/s1/series": Outcome.KNOWN,
+        "A/s2/series": Outcome.KNOWN,
+        "B/s1/series": Outcome.DONE,
+    }
+
+
+def test_volume_files_in_a_zip_are_cases(toy: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        write_scan(tmp_path / "a" / f"{number}.nii.gz", tumor_mm=9.0 + number)
+    pack(tmp_path / "a", tmp_path / "in" / "scans.zip")
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert recorder.ends == {
+        "scans.zip/0.nii.gz": Outcome.DONE,
+        "scans.zip/1.nii.gz": Outcome.DONE,
+    }
+
+
+def test_what_is_bad_in_a_zip_harms_no_other(toy: Path, tmp_path: Path) -> None:
+    write_export(tmp_path / "export")
+    first = sorted((tmp_path / "export" / "A" / "s1" / "series").iterdir())[0]
+    first.write_bytes(b"")
+    more = {
+        "inner.zip": b"PK",
+        "B/results/mask.nii.gz": b"x",
+        "B/results/report.json": b"{}",
+        "B/s1/.hidden/x.dcm": b"",
+        "C/bomb.dcm": bytes(80 * 2**20),
+    }
+    pack(tmp_path / "export", tmp_path / "in" / "export.zip", more=more)
+    found = find(tmp_path / "in")
+    assert found.results == 1
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert recorder.failures == {
+        "export.zip/A/s1/series": "truncated",
+        "export.zip/C": "unsafe_archive",
+        "export.zip/inner.zip": "not_an_image",
+    }
+    done = {source for source, end in recorder.ends.items() if end is Outcome.DONE}
+    assert done == {"export.zip/A/s2/series", "export.zip/B/s1/series"}
+
+
+def test_members_of_one_name_are_different_files(toy: Path, tmp_path: Path) -> None:
+    """Zips may hold them, and programs that pack flat make them."""
+    write_export(tmp_path / "export")
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "flat.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path in sorted((tmp_path / "export").rglob("*.dcm")):
+            archive.write(path, path.name)
+    found = find(tmp_path / "in")
+    assert [len(case.members) for case in found.cases] == [GEOMETRY.shape[0]] * 3
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert recorder.failures == {}
+    assert len(masks_of(tmp_path / "out")) == 3
+
+
+def test_a_header_longer_than_what_is_looked_at_is_read(tmp_path: Path) -> None:
+    slices = datasets(a_ct())
+    for dataset in slices:
+        dataset.add_new(0x00091001, "OB", bytes(2**18))  # before the identifiers of the study
+    write_datasets(tmp_path / "a", slices)
+    pack(tmp_path / "a", tmp_path / "in" / "study.zip")
+    [case] = find(tmp_path / "in").cases
+    assert case.study_uid == slices[0].StudyInstanceUID
+    assert len(case.members) == len(slices)
+
+
+def test_an_archive_that_is_not_opened_is_a_case_that_fails(toy: Path, tmp_path: Path) -> None:
+    """Nobody shall think that the patients in it were looked at."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "studies.7z").write_bytes(b"7z")
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert recorder.failures == {"studies.7z": "not_an_image"}
+    [row] = rows_of(tmp_path / "out" / "failures.csv")
+    assert row["hint"].startswith("Unpack studies.7z")
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 cut off", b"", b"no zip at all"])
+def test_a_zip_that_cannot_be_opened_is_a_case_that_fails(
+    toy: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.zip").write_bytes(content)
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert recorder.failures == {"bad.zip": "unreadable"}
 
 
 def test_a_zip_of_one_study_is_a_case(toy: Path, tmp_path: Path) -> None:

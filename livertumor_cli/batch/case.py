@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from livertumor_cli.batch.failure import CHANGED
 from livertumor_cli.batch.look import Stamp, stamp_of
-from livertumor_cli.errors import InputError, Reason, SeriesSelectionError
+from livertumor_cli.case_files import REPORT
+from livertumor_cli.errors import InputError, Reason
 from livertumor_cli.file_digest import sha256_of
-from livertumor_cli.io.formats import read_study, read_volume
-from livertumor_cli.io.series_list import list_series
+from livertumor_cli.io.formats import read_members, read_study, read_volume
+from livertumor_cli.io.zipped import members_sha256
 from livertumor_cli.pipeline import ReadScan, with_plan
 from livertumor_cli.segment_setup import SegmentOptions
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume
+
+_MASK = "mask.nii.gz"
 
 _NAME_DIGITS = 16
 """Of the input's hash: among a million cases two agree with a probability of 1 to 30 million."""
@@ -26,9 +30,11 @@ class BatchCase:
     """A scan of which only headers were read.
 
     Attributes:
-        path: The file, or the folder that holds the study.
+        path: The file, or the folder that holds the study; of a zip with several cases the place
+            in it.
         source: The same as text for people, relative to where the search began.
         files: Every file that belongs to it.
+        members: Where its file is a zip, those members of it that belong to the case.
         is_study: Whether it is a DICOM study, of which the folder may hold several.
         study_uid: StudyInstanceUID; empty for other scans.
         notes: Sentences that its report must carry.
@@ -39,6 +45,7 @@ class BatchCase:
     path: Path
     source: str
     files: tuple[Path, ...]
+    members: tuple[str, ...] = ()
     is_study: bool = False
     study_uid: str = ""
     notes: tuple[str, ...] = ()
@@ -46,18 +53,21 @@ class BatchCase:
     stamp: str = ""
 
 
-def stamp_files(files: Iterable[tuple[Path, Stamp]]) -> str:
-    """One text for names, sizes and times of files."""
+def stamp_files(files: Iterable[tuple[Path, Stamp]], *, members: Iterable[str] = ()) -> str:
+    """One text for names, sizes and times of files, and for the members of a zip."""
     digest = hashlib.sha256()
     for path, (size, changed_ns) in sorted(files):
         name = str(path).encode("utf-8", "surrogateescape")
         digest.update(name + f"\0{size}\0{changed_ns}\n".encode())
+    for member in sorted(members):
+        digest.update(member.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()
 
 
 def stamped(case: BatchCase) -> BatchCase:
     """The case with the stamp of its files as they are now, seen from this computer."""
-    return replace(case, stamp=stamp_files((path, stamp_of(path)) for path in case.files))
+    files = [(path, stamp_of(path)) for path in case.files]
+    return replace(case, stamp=stamp_files(files, members=case.members))
 
 
 def has_changed(case: BatchCase) -> bool:
@@ -66,27 +76,32 @@ def has_changed(case: BatchCase) -> bool:
 
 
 def input_hash(case: BatchCase) -> str:
-    """SHA-256 over the content of the files, whatever their names and order.
+    """SHA-256 over the content of the files, whatever their names and order, in a zip or not.
 
     Raises:
         InputError: If a file cannot be read.
     """
-    digests = []
+    digests: list[str] = []
     for path in case.files:
         try:
-            digests.append(bytes.fromhex(sha256_of(path)))
+            digests += members_sha256(path, case.members) if case.members else [sha256_of(path)]
         except OSError as error:
             raise InputError(
                 f"{path} cannot be read: {error.strerror or error}.",
                 reason=Reason.UNREADABLE,
                 hint="Ask for permission to read it, or copy it again.",
             ) from error
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+    return hashlib.sha256(b"".join(sorted(map(bytes.fromhex, digests)))).hexdigest()
 
 
 def case_name(input_id: str) -> str:
     """Name of the folder of results: the same wherever the scan lies, and no patient's name."""
     return f"case-{input_id[:_NAME_DIGITS]}"
+
+
+def is_folder_of_results(names: Collection[str]) -> bool:
+    """Whether a folder of such files is an earlier result, which is no scan."""
+    return {_MASK, REPORT} <= set(names)
 
 
 def read_case(case: BatchCase, *, options: SegmentOptions) -> ReadScan:
@@ -107,24 +122,11 @@ def read_case(case: BatchCase, *, options: SegmentOptions) -> ReadScan:
 def _read(case: BatchCase, *, resample_irregular: bool) -> Volume:
     if case.is_study:
         return read_study(case.files, folder=case.path, resample_irregular=resample_irregular)
+    if case.members:
+        [path] = case.files
+        return read_members(path, case.members, resample_irregular=resample_irregular)
+    volume = read_volume(case.path, resample_irregular=resample_irregular)
     if case.path.suffix.lower() == ".zip":
-        _require_one_study(case.path)
-    return read_volume(case.path, resample_irregular=resample_irregular)
-
-
-def _require_one_study(path: Path) -> None:
-    """Refuse a zip of several CT studies: all but one would be left out without a word."""
-    try:
-        found = list_series(path)
-    except InputError as error:
-        if error.reason is Reason.NOT_AN_IMAGE:
-            return  # one volume file, or nothing at all, which the reader says
-        raise
-    planes = [row.series.planes[0] for row in found.rows if row.series.planes]
-    count = len({plane.study_uid for plane in planes})
-    if count > 1:
-        raise SeriesSelectionError(
-            f"{path.name} holds CT of {count} studies.",
-            reason=Reason.SEVERAL_SERIES,
-            hint="Unpack it: in a folder each study is a case of its own.",
-        )
+        # Nothing was found in it when it was searched: it may hold several studies by now.
+        raise CHANGED
+    return volume

@@ -1,26 +1,22 @@
 """From a folder of patients to its cases: volume files, zips, and DICOM studies wherever they lie.
 
-A DICOM study is known by its StudyInstanceUID, not by its folder: exports put a study into one
-folder or one per series, or the files of all patients into a single one.
+A folder in a zip is searched like any other.
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from livertumor_cli.batch.case import BatchCase, stamp_files
+from livertumor_cli.batch.case import BatchCase, is_folder_of_results, stamp_files
 from livertumor_cli.batch.look import Kind, Look, Looker, Stamp, stamp_of
-from livertumor_cli.case_files import REPORT
+from livertumor_cli.batch.studies import Study, studies_of
+from livertumor_cli.batch.zips import cases_in_zip
 from livertumor_cli.io.itk import detached_voxels
 
-_MASK = "mask.nii.gz"
 _HEADERS_ONLY = (".mhd", ".nhdr")
-
-_MAYBE_A_SLICE = "A file beside this scan cannot be read, and may have been a slice of it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +34,6 @@ class Found:
     ignored: int = 0
     without_ct: int = 0
     results: int = 0
-
-
-@dataclass(slots=True)
-class _Study:
-    """The files of one study so far."""
-
-    uid: str
-    files: list[Path] = field(default_factory=list)
-    has_ct: bool = False
-    notes: set[str] = field(default_factory=set)
-
-    @property
-    def folder(self) -> Path:
-        """The deepest folder that holds all of it."""
-        return Path(os.path.commonpath([file.parent for file in self.files]))
 
 
 def find_cases(folder: Path, *, leave_out: Path | None = None, looker: Looker) -> Found:
@@ -73,17 +54,21 @@ def find_cases(folder: Path, *, leave_out: Path | None = None, looker: Looker) -
         seen.append((path, stamp, looker.look(path, stamp)))
     looker.keep_only(path for path, _, _ in seen)
     stamps = {path: stamp for path, stamp, _ in seen}
-    studies = _studies([(path, look) for path, _, look in seen])
-    orphans = _share_damaged(studies, [path for path, _, look in seen if look.kind is Kind.DAMAGED])
-    alone = [path for path, _, look in seen if look.kind in (Kind.VOLUME, Kind.ZIP)]
+    looks = [(path, look) for path, _, look in seen]
+    studies = studies_of(looks)
+    zips = [cases_in_zip(path, look.members) for path, look in looks if look.kind is Kind.ZIP]
+    alone = [path for path, look in looks if look.kind in (Kind.VOLUME, Kind.CLOSED)]
     cases = [_file_case(path) for path in (*alone, *walk.closed)]
-    cases += [_study_case(study) for study in (*studies, *orphans) if study.has_ct]
+    cases += [_study_case(study) for study in studies if study.has_ct]
+    cases += [case for inside in zips for case in inside.cases]
     finished = [_finished(case, root=folder.absolute(), stamps=stamps) for case in cases]
     return Found(
         tuple(sorted(finished, key=lambda case: (case.source, case.study_uid))),
-        ignored=sum(look.kind is Kind.OTHER for _, _, look in seen),
-        without_ct=sum(not study.has_ct for study in studies),
-        results=walk.results,
+        ignored=sum(look.kind is Kind.OTHER for _, look in looks)
+        + sum(inside.ignored for inside in zips),
+        without_ct=sum(not study.has_ct for study in studies)
+        + sum(inside.without_ct for inside in zips),
+        results=walk.results + sum(inside.results for inside in zips),
     )
 
 
@@ -110,7 +95,7 @@ class _Walk:
             except OSError:
                 self.closed.append(folder)
                 continue
-            if {_MASK, REPORT} <= {entry.name for entry in entries}:
+            if is_folder_of_results({entry.name for entry in entries}):
                 self.results += 1
                 continue
             shown = [entry for entry in entries if not entry.name.startswith(".")]
@@ -122,44 +107,6 @@ class _Walk:
 
 def _is_dead_link(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and not Path(entry.path).exists()
-
-
-def _studies(files: Sequence[tuple[Path, Look]]) -> list[_Study]:
-    """The DICOM images by study; those that name none by folder."""
-    studies: dict[str | Path, _Study] = {}
-    for path, look in files:
-        if look.kind is Kind.DICOM:
-            key = look.study_uid or path.parent
-            study = studies.setdefault(key, _Study(look.study_uid))
-            study.files.append(path)
-            study.has_ct |= look.has_ct
-    return list(studies.values())
-
-
-def _share_damaged(studies: Sequence[_Study], damaged: Sequence[Path]) -> list[_Study]:
-    """Give each damaged file to the study that it may belong to; the others are cases by folder.
-
-    Where it lies among files of several studies none of them is refused for it, but all are
-    flagged: one bad file must not stop a whole export.
-    """
-    inside: dict[Path, list[_Study]] = defaultdict(list)
-    around: dict[Path, list[_Study]] = defaultdict(list)
-    for study in studies:
-        for folder in {file.parent for file in study.files}:
-            inside[folder].append(study)
-        around[study.folder].append(study)
-    orphans: dict[Path, _Study] = {}
-    for path in damaged:
-        near = inside.get(path.parent) or next(
-            (around[parent] for parent in path.parents if parent in around), []
-        )
-        if len(near) == 1:
-            near[0].files.append(path)
-            continue
-        orphans.setdefault(path.parent, _Study("", has_ct=True)).files.append(path)
-        for study in near:
-            study.notes.add(_MAYBE_A_SLICE)
-    return list(orphans.values())
 
 
 def _file_case(path: Path) -> BatchCase:
@@ -177,7 +124,7 @@ def _voxels_of(path: Path) -> Path | None:
         return None  # said when it is read
 
 
-def _study_case(study: _Study) -> BatchCase:
+def _study_case(study: Study) -> BatchCase:
     return BatchCase(
         path=study.folder,
         source="",
@@ -194,6 +141,6 @@ def _finished(case: BatchCase, *, root: Path, stamps: dict[Path, Stamp]) -> Batc
     return replace(
         case,
         source=root.name if place == "." else place,
-        size_bytes=sum(max(0, size) for _, (size, _) in stamped),
-        stamp=stamp_files(stamped),
+        size_bytes=case.size_bytes or sum(max(0, size) for _, (size, _) in stamped),
+        stamp=stamp_files(stamped, members=case.members),
     )

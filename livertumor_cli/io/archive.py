@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import lzma
 import re
 import shutil
@@ -9,11 +10,12 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import filterfalse
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from livertumor_cli.errors import InputError, PixelError, Reason
 
@@ -43,6 +45,8 @@ _BROKEN = (
 )
 """What damaged archives and unknown packings raise."""
 
+_CHUNK_BYTES = 2**20
+
 _UNPACK = "Unpack it with a program you trust and give the folder."
 
 
@@ -54,37 +58,174 @@ def is_zip(path: Path) -> bool:
         return stream.read(4) == b"PK\x03\x04"
 
 
-@contextmanager
-def extracted(path: Path) -> Iterator[Path]:
-    """Unpack a zip file into a temporary folder that is removed at the end of the block.
+class Archive:
+    """An opened zip whose members lead nowhere out of it; see `opened`.
 
-    Each member gets a folder with a number, and the plain letters of its last name part as name:
-    nothing in the archive can choose where a file goes.
+    Attributes:
+        sizes: Bytes of each member once it is unpacked, by a name that no other member has. Those
+            that macOS added are left out.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
+        self._archive = archive
+        self._path = path
+        self._members = _named(archive.infolist(), path=path)
+        self.sizes = {name: member.file_size for name, member in self._members.items()}
+
+    def unpack(self, folder: Path, *, only: Collection[str] = ()) -> None:
+        """Unpack members into a folder.
+
+        Each gets a folder with a number, and the plain letters of its last name part as name:
+        nothing in the archive can choose where a file goes.
+
+        Args:
+            folder: That is empty.
+            only: Names of the members wanted; all if empty.
+
+        Raises:
+            InputError: unsafe_archive or too_large, before anything is unpacked; unreadable for
+                members that are damaged.
+        """
+        self._require_harmless(only or self._members)
+        for number, (name, member) in enumerate(self._members.items()):
+            if not only or name in only:
+                target = folder / f"{number:06d}" / _plain_name(member)
+                target.parent.mkdir()
+                with self.stream(name) as packed, target.open("xb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked, _CHUNK_BYTES)
+
+    @contextmanager
+    def unpacked(self, name: str, *, most_bytes: int | None = None) -> Iterator[Path]:
+        """One member as a temporary file.
+
+        Args:
+            name: The member.
+            most_bytes: Of its beginning; all of it by default.
+
+        Raises:
+            InputError: As `unpack`.
+        """
+        if most_bytes is None:
+            self._require_harmless([name])
+        with TemporaryDirectory(prefix="livertumor-") as folder, self.stream(name) as packed:
+            target = Path(folder, _plain_name(self._members[name]))
+            left = self.sizes[name] if most_bytes is None else most_bytes
+            with target.open("xb") as unpacked:
+                while left > 0 and (chunk := packed.read(min(left, _CHUNK_BYTES))):
+                    unpacked.write(chunk)
+                    left -= len(chunk)
+            yield target
+
+    def sha256_of(self, names: Collection[str]) -> list[str]:
+        """SHA-256 over the content of some members, as 64 hexadecimal digits each.
+
+        Raises:
+            InputError: As `unpack`.
+        """
+        self._require_harmless(names)
+        digests = []
+        for name in names:
+            digest = hashlib.sha256()
+            with self.stream(name) as packed:
+                while chunk := packed.read(_CHUNK_BYTES):
+                    digest.update(chunk)
+            digests.append(digest.hexdigest())
+        return digests
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[IO[bytes]]:
+        """Read a member; zipfile stops at the size that is stated in `sizes`.
+
+        Raises:
+            InputError: unreadable, if it is damaged.
+        """
+        with _refused(self._path), self._archive.open(self._members[name]) as packed:
+            yield packed
+
+    def _require_harmless(self, names: Collection[str]) -> None:
+        """Refuse what would fill the disk."""
+        members = [self._members[name] for name in names if name in self._members]
+        total = sum(member.file_size for member in members)
+        packed = sum(member.compress_size for member in members)
+        if total > _RATIO_FREE_BYTES and total > MAX_RATIO * max(1, packed):
+            raise InputError(
+                f"{self._path.name} would grow to {total / 2**30:.1f} GiB, "
+                f"{total // max(1, packed)} times its size.",
+                reason=Reason.UNSAFE_ARCHIVE,
+                hint=_UNPACK,
+            )
+        if total > MAX_TOTAL_BYTES or len(members) > MAX_MEMBERS:
+            raise InputError(
+                f"{self._path.name} holds {len(members)} files of {total / 2**30:.1f} GiB "
+                "together.",
+                reason=Reason.TOO_LARGE,
+                hint="Pack or give one study only.",
+            )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """Open a zip file and look at the names in it.
 
     Args:
         path: The zip file.
 
+    Raises:
+        InputError: unsafe_archive for names that lead out of it; unreadable for a damaged or
+            encrypted archive.
+    """
+    with ExitStack() as stack:
+        with _refused(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+        yield Archive(archive, path)
+
+
+@contextmanager
+def extracted(path: Path, *, only: Collection[str] = ()) -> Iterator[Path]:
+    """Unpack a zip file into a temporary folder that is removed at the end of the block.
+
+    Args:
+        path: The zip file.
+        only: Names of the members wanted, as `Archive` calls them; all if empty.
+
     Yields:
-        Folder of the unpacked files.
+        Folder of the unpacked files, each in a folder with a number.
 
     Raises:
-        InputError: unsafe_archive, too_large, or unreadable for a damaged or encrypted archive.
+        InputError: As `opened` and `Archive.unpack`.
     """
     with TemporaryDirectory(prefix="livertumor-") as folder:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [member for member in archive.infolist() if not member.is_dir()]
-                _require_safe(members, path=path)
-                for number, member in enumerate(filterfalse(_is_macos_shadow, members)):
-                    target = Path(folder, f"{number:06d}", _plain_name(member))
-                    _unpack(archive, member, target=target)
-        except _BROKEN as error:
-            raise PixelError(
-                f"{path.name} is damaged or packed in an unknown way.",
-                reason=Reason.UNREADABLE,
-                hint="Copy the archive again, or unpack it and give the folder.",
-            ) from error
+        with opened(path) as archive:
+            archive.unpack(Path(folder), only=only)
         yield Path(folder)
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _BROKEN as error:
+        raise PixelError(
+            f"{path.name} is damaged or packed in an unknown way.",
+            reason=Reason.UNREADABLE,
+            hint="Copy the archive again, or unpack it and give the folder.",
+        ) from error
+
+
+def _named(members: list[zipfile.ZipInfo], *, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The files in an archive by a name of their own, which archives need not give them."""
+    files = [member for member in members if not member.is_dir()]
+    _require_safe(files, path=path)
+    named: dict[str, zipfile.ZipInfo] = {}
+    taken: set[str] = set()
+    for number, member in enumerate(filterfalse(_is_macos_shadow, files)):
+        name = str(PurePosixPath(member.filename.replace("\\", "/")))
+        if name.casefold() in taken:
+            name = f"{name}#{number}"
+        # As paths on Windows they shall differ too.
+        taken.add(name.casefold())
+        named[name] = member
+    return named
 
 
 def _require_safe(members: list[zipfile.ZipInfo], *, path: Path) -> None:
@@ -102,21 +243,6 @@ def _require_safe(members: list[zipfile.ZipInfo], *, path: Path) -> None:
                 reason=Reason.UNSAFE_ARCHIVE,
                 hint="Do not open this archive; ask its sender for a new one.",
             )
-    total = sum(member.file_size for member in members)
-    packed = sum(member.compress_size for member in members)
-    if total > _RATIO_FREE_BYTES and total > MAX_RATIO * max(1, packed):
-        raise InputError(
-            f"{path.name} would grow to {total / 2**30:.1f} GiB, {total // max(1, packed)} times "
-            "its size.",
-            reason=Reason.UNSAFE_ARCHIVE,
-            hint=_UNPACK,
-        )
-    if total > MAX_TOTAL_BYTES or len(members) > MAX_MEMBERS:
-        raise InputError(
-            f"{path.name} holds {len(members)} files of {total / 2**30:.1f} GiB together.",
-            reason=Reason.TOO_LARGE,
-            hint="Pack or give one study only.",
-        )
 
 
 def _is_macos_shadow(member: zipfile.ZipInfo) -> bool:
@@ -128,10 +254,3 @@ def _plain_name(member: zipfile.ZipInfo) -> str:
     last = re.split(r"[/\\]", member.filename)[-1]
     plain = re.sub(r"[^A-Za-z0-9._-]", "", last)[-40:]
     return plain if plain.strip(".") else "unnamed"
-
-
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, target: Path) -> None:
-    target.parent.mkdir()
-    # zipfile stops at the size that the directory states, which was summed above.
-    with archive.open(member) as packed, target.open("xb") as unpacked:
-        shutil.copyfileobj(packed, unpacked, 2**20)

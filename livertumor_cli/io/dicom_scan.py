@@ -45,6 +45,11 @@ def called(path: Path) -> str:
     return path.name or str(path)
 
 
+def is_archive(name: str) -> bool:
+    """Whether a name is that of a packed folder; only zips are opened."""
+    return name.lower().endswith(_ARCHIVE_SUFFIXES)
+
+
 def find_files(path: Path) -> list[Path]:
     """The files to look into: a folder's, those a DICOMDIR lists, or the file itself.
 
@@ -236,7 +241,7 @@ def _instead(others: Sequence[Path]) -> str:
         if name.lower().endswith(VOLUME_SUFFIXES):
             return f"Give one file, such as {name}."
     for name in names:
-        if name.lower().endswith(_ARCHIVE_SUFFIXES):
+        if is_archive(name):
             return f"Unpack {name} and give the folder: archives within are not opened."
     return "Give a .nii, .nii.gz, .mha or .nrrd file, a DICOM folder or a zip of one."
 

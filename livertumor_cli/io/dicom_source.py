@@ -114,7 +114,9 @@ def _read_headers(source: Source) -> tuple[list[Plane], Dataset]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         zipped = source.path.is_file() and is_zip(source.path)
-        place = stack.enter_context(extracted(source.path)) if zipped else source.path
+        place = source.path
+        if zipped:
+            place = stack.enter_context(extracted(source.path, only=source.members))
         planes = _planes_of(source, place)
         return planes, read_dataset(planes[0].path, tags=NAMES)
 

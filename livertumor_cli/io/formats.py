@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from livertumor_cli.volume import LabelMap, Source, Volume
 __all__ = [
     "FORMATS_HINT",
     "is_volume_file",
+    "read_members",
     "read_study",
     "read_volume",
     "read_volume_file",
@@ -66,6 +67,23 @@ def read_study(files: Sequence[Path], *, folder: Path, resample_irregular: bool 
     source = Source(folder, "dicom", files=tuple(files))
     with refusals_as_input_errors(folder):
         return read_dicom_files(files, source=source, resample_irregular=resample_irregular)
+
+
+def read_members(path: Path, members: Collection[str], *, resample_irregular: bool) -> Volume:
+    """Read a DICOM study or a volume file that lies in a zip, as one among several.
+
+    Args:
+        path: The zip file.
+        members: Names of the members that belong to it.
+        resample_irregular: Whether DICOM slices that form no regular grid are resampled to one.
+
+    Raises:
+        InputError: With the reason; see `livertumor_cli.errors.Reason`.
+    """
+    from livertumor_cli.io.zipped import read_zip
+
+    with refusals_as_input_errors(path):
+        return read_zip(path, only=members, resample_irregular=resample_irregular)
 
 
 def _read(path: Path, *, series: str, resample_irregular: bool) -> Volume:
