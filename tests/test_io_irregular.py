@@ -232,3 +232,17 @@ def test_blocks_and_numbered_slices_are_one_scan(tmp_path: Path, ct: Volume, num
         dataset.AcquisitionNumber = number
     write_datasets(tmp_path, slices)
     assert np.array_equal(read_volume(tmp_path).hu, ct.hu)
+
+
+def test_slices_of_two_frames_of_reference_are_not_resampled_into_one(tmp_path: Path, ct: Volume):
+    """One slice is missing where the patient was laid anew: its neighbors are no neighbors."""
+    slices = datasets(ct)
+    for dataset in slices[3:]:
+        dataset.FrameOfReferenceUID = "1.2.3"
+    write_datasets(tmp_path, slices[:2] + slices[3:])
+    with pytest.raises(InputError) as caught:
+        read_volume(tmp_path)
+    assert caught.value.reason == Reason.MISSING_SLICES
+    with pytest.raises(InputError) as caught:
+        read_volume(tmp_path, resample_irregular=True)
+    assert caught.value.reason == Reason.MIXED_ORIENTATION

@@ -91,7 +91,6 @@ def sorted_stack(planes: Sequence[Plane]) -> Stack:
     """
     axes = _common_axes(planes)
     spacing = _common_spacing(planes)
-    _refuse_two_frames_of_reference(planes)
     positions = np.array([_position(plane) for plane in planes])
     order = np.argsort(positions @ np.cross(axes[0], axes[1]), kind="stable")
     stack = Stack([planes[index] for index in order], axes, spacing, positions[order])
@@ -110,15 +109,35 @@ def ordered_stack(planes: Sequence[Plane]) -> tuple[list[Plane], Geometry]:
         The planes in z order and their grid. A single plane gets its slice thickness as step.
 
     Raises:
-        GeometryError: As `sorted_stack`, and gantry_tilt, missing_slices, or mixed_spacing for
-            slices that are shifted sideways.
+        GeometryError: As `sorted_stack`, and gantry_tilt, missing_slices, mixed_spacing for slices
+            that are shifted sideways, or mixed_orientation for two frames of reference.
     """
     stack = sorted_stack(planes)
-    step_mm = _regular_step(stack) or max(0.0, planes[0].thickness_mm) or 1.0
+    regular_mm = _regular_step(stack)
+    require_one_frame_of_reference(planes)
+    step_mm = regular_mm or max(0.0, planes[0].thickness_mm) or 1.0
     affine = np.eye(4)
     affine[:3, :3] = stack.matrix(step_mm=step_mm)
     affine[:3, 3] = stack.positions[0]
     return stack.planes, scan_geometry((len(planes), *stack.size), affine)
+
+
+def require_one_frame_of_reference(planes: Sequence[Plane]) -> None:
+    """Refuse positions that count from different origins, as after the patient was laid anew.
+
+    Asked last: two scans in one series have plainer faults as a rule.
+
+    Raises:
+        GeometryError: mixed_orientation.
+    """
+    frames = {plane.frame_of_reference for plane in planes} - {""}
+    if len(frames) > 1:
+        raise GeometryError(
+            f"The slices of the series lie in {len(frames)} frames of reference, so that their "
+            "positions cannot be compared.",
+            reason=Reason.MIXED_ORIENTATION,
+            hint="Export each acquisition as a series of its own.",
+        )
 
 
 def _common_axes(planes: Sequence[Plane]) -> DoubleArray:
@@ -177,18 +196,6 @@ def _common_spacing(planes: Sequence[Plane]) -> DoubleArray:
             hint=_EXPORT_AGAIN,
         )
     return np.asarray(spacings[0])
-
-
-def _refuse_two_frames_of_reference(planes: Sequence[Plane]) -> None:
-    """Refuse positions that count from different origins, as after the patient was laid anew."""
-    frames = {plane.frame_of_reference for plane in planes} - {""}
-    if len(frames) > 1:
-        raise GeometryError(
-            f"The slices of the series lie in {len(frames)} frames of reference, so that their "
-            "positions cannot be compared.",
-            reason=Reason.MIXED_ORIENTATION,
-            hint="Export each acquisition as a series of its own.",
-        )
 
 
 def _position(plane: Plane) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from livertumor_cli.arrays import DoubleArray, HuArray
 from livertumor_cli.errors import GeometryError, Reason
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.checks import require_size, scan_geometry
-from livertumor_cli.io.dicom_geometry import Stack
+from livertumor_cli.io.dicom_geometry import Stack, require_one_frame_of_reference
 from livertumor_cli.io.dicom_header import Plane
 from livertumor_cli.volume import AIR_HU
 
@@ -45,13 +45,14 @@ def regular_grid(stack: Stack) -> Geometry:
 
     Raises:
         GeometryError: missing_slices for a gap that is too wide to fill, duplicate_slices for two
-            stacks beside one another.
+            stacks beside one another, mixed_orientation for two frames of reference.
         InputError: too_large.
     """
     along = _along(stack)
     steps = np.diff(along)
     step_mm = float(np.median(steps))
     _refuse_interleaved(stack, steps)
+    require_one_frame_of_reference(stack.planes)
     gap = int(steps.argmax())
     if steps[gap] > max(MAX_GAP_STEPS * step_mm, MAX_GAP_MM):
         raise GeometryError(
