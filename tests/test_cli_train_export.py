@@ -254,6 +254,23 @@ def test_export_refuses_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "new").exists()
 
 
+def test_export_tells_what_of_a_folder_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    (run_folder / "best.safetensors").touch()
+    assert run(["export", str(run_folder), "-o", str(tmp_path / "new")]) == 4
+    error = capsys.readouterr().err
+    assert f"{run_folder} is neither a model folder of nnU-Net v2" in error
+    assert "give best.safetensors" in error
+    loose = tmp_path / "checkpoint_final.pth"
+    torch.save({"network_weights": {}}, loose)
+    assert run(["export", str(loose), "-o", str(tmp_path / "new")]) == 4
+    assert "the whole folder of an nnU-Net v2 model" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_export_refuses_patches_without_voxels(tmp_path: Path):
     arguments = ["-o", str(tmp_path), "--patch", "0", "8", "8"]
     assert run(["export", "model.safetensors", *arguments]) == 2

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from livertumor_cli.errors import ConfigError, ModelNotFoundError
 from livertumor_cli.export.foreign import ForeignNetwork, export_foreign, require_axes
-from livertumor_cli.export.monai_bundle import find_bundle, read_bundle
-from livertumor_cli.export.nnunet import find_nnunet, read_nnunet
+from livertumor_cli.export.monai_bundle import METADATA, find_bundle, read_bundle
+from livertumor_cli.export.nnunet import PLANS, find_nnunet, read_nnunet
 from livertumor_cli.export.stage_export import ExportedStage, export_stage
 from livertumor_cli.recipes.recipe import StageRole
 
@@ -39,6 +39,12 @@ def export_any(
     foreign = _read_foreign(checkpoint, axes=require_axes(axes) if axes else None)
     if foreign is not None:
         return export_foreign(foreign, folder, role=role or StageRole.LESION, patch=patch)
+    if checkpoint.is_dir():
+        raise ModelNotFoundError(
+            f"{checkpoint} is neither a model folder of nnU-Net v2, which has {PLANS}, nor a MONAI "
+            f"bundle, which has {METADATA}.",
+            hint="Of a run of `livertumor train` give best.safetensors.",
+        )
     if role is not None or axes is not None:
         raise ConfigError("--stage and --axes are for checkpoints of other programs.")
     return export_stage(checkpoint, folder, patch=patch)

@@ -148,7 +148,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as stored:
             return dict(stored.metadata() or {})
     except Exception as error:
-        raise ModelError(f"{path} is not a safetensors file, or a damaged one.") from error
+        raise ModelError(
+            f"{path} is not a safetensors file, or a damaged one.",
+            hint="Give best.safetensors of a run of `livertumor train`, or the whole folder of an "
+            "nnU-Net v2 model or a MONAI bundle.",
+        ) from error
 
 
 def metadata_json(values: dict[str, object]) -> dict[str, str]:
