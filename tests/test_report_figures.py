@@ -12,7 +12,7 @@ from livertumor_cli.measure.case import measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.report.drawing import LONGEST, Picture, whole, windowed
 from livertumor_cli.report.figures import case_figures
-from livertumor_cli.report.planes import Hanging
+from livertumor_cli.report.planes import Hanging, Plane
 from livertumor_cli.volume import LabelMap, Volume
 
 SHAPE, SPACING_MM = (14, 44, 52), (5.0, 1.5, 1.8)
@@ -111,6 +111,20 @@ def test_pictures_are_to_scale():
         rows, columns = plane.hu.shape
         ratio = columns * plane.step_mm[1] / (rows * plane.step_mm[0])
         assert image.width / image.height == pytest.approx(ratio, rel=0.02)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 200), (200, 4)])
+def test_a_thin_slab_is_no_strip(rows, columns):
+    """It stays to scale and in the middle; black stands where the scan does not reach."""
+    hu = np.full((rows, columns), 300, np.int16)
+    none = np.zeros(hu.shape, np.uint8)
+    plane = Plane(hu, none, none.astype(np.uint16), (2.5, 2.5), ("R", "L", "S", "I"))
+    pixels = np.asarray(whole(plane, height_px=100).finished())[..., 0]
+    assert pixels.shape == ((100, 200) if rows < columns else (100, 50))
+    along = pixels[:, 100] if rows < columns else pixels[50]
+    lit = np.flatnonzero(along > 127)
+    assert lit.size == (4 if rows < columns else 2)  # 10 of 250 mm, or 10 of 500 mm
+    assert lit.mean() == pytest.approx((along.size - 1) / 2, abs=0.5)
 
 
 def test_a_mask_covers_its_place_in_a_part_of_the_plane():

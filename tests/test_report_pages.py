@@ -116,6 +116,17 @@ def test_rows_and_facts():
     assert "Volume over scales" not in facts
 
 
+@pytest.mark.parametrize(("z_mm", "text"), [(-339.24, "I 339.2 mm"), (12.0, "S 12.0 mm")])
+def test_slices_are_placed_as_viewers_do(z_mm, text):
+    entry = {**report_of()["lesions"][0], "longest_axis_lps_mm": [[0, 0, z_mm], [9, 0, z_mm]]}
+    assert dict(lesion_facts(entry))["Slice"] == f"{entry['slice_index']}, at {text}"
+
+
+def test_a_trace_of_a_segment_is_not_named():
+    entry = {**report_of()["lesions"][0], "couinaud_shares": {"8": 0.97, "7": 0.027, "1": 0.003}}
+    assert dict(lesion_facts(entry))["Segments (approximate)"] == "VIII (97 %), VII (3 %)"
+
+
 def test_segments_are_called_approximate():
     columns, (row,) = lesion_table(report_of(SEGMENTED))
     assert columns == TABLE_COLUMNS

@@ -30,6 +30,9 @@ MARKS: Color = (255, 255, 255)
 
 _TWICE = 2
 _BARS_CM = (10, 5, 2, 1)
+_FLATTEST = 2.0
+"""So many times as wide as high, or as high as wide, is a picture of a plane at most."""
+
 _LARGEST_BAR = 0.35
 """Share of the picture's width that the scale bar takes at most."""
 
@@ -146,12 +149,13 @@ class Picture:
 
 
 def whole(plane: Plane, *, height_px: int, window_hu: tuple[float, float] = WINDOW_HU) -> Picture:
-    """A picture of all of a plane."""
+    """A picture of all of a plane, to scale; black is added to what would be a mere strip."""
     rows, columns = plane.hu.shape
+    high_mm, wide_mm = rows * plane.step_mm[0], columns * plane.step_mm[1]
     return Picture(
         plane,
         middle=((rows - 1) / 2, (columns - 1) / 2),
-        size_mm=(rows * plane.step_mm[0], columns * plane.step_mm[1]),
+        size_mm=(max(high_mm, wide_mm / _FLATTEST), max(wide_mm, high_mm / _FLATTEST)),
         height_px=height_px,
         window_hu=window_hu,
     )

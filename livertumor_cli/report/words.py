@@ -117,10 +117,9 @@ def lesion_facts(lesion: Mapping[str, Any]) -> list[tuple[str, str]]:
     Args:
         lesion: One of the report's.
     """
-    height_mm = lesion["longest_axis_lps_mm"][0][2]
     scales = lesion["volume_range_scales_ml"]
     facts = [
-        ("Slice", f"{lesion['slice_index']}, at S {height_mm:.1f} mm"),
+        ("Slice", f"{lesion['slice_index']}, at {_height(lesion)}"),
         ("Volume", volume(lesion)),
         ("Volume over scales", "" if scales is None else f"{scales[0]:.2f} to {scales[1]:.2f} ml"),
         ("Maximum 3D", cell(lesion["max_3d_diameter_mm"], 1, "mm")),
@@ -133,6 +132,12 @@ def lesion_facts(lesion: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Mean probability", cell(lesion["mean_probability"], 2)),
     ]
     return [(name, text) for name, text in facts if text not in ("", MISSING)]
+
+
+def _height(lesion: Mapping[str, Any]) -> str:
+    """Where the slice lies, as viewers name it: S above the scanner's zero, I below."""
+    height_mm = lesion["longest_axis_lps_mm"][0][2]
+    return f"{'I' if height_mm < 0 else 'S'} {abs(height_mm):.1f} mm"
 
 
 def _distance(distance_mm: float | None) -> str:
@@ -151,7 +156,8 @@ def _vessel(lesion: Mapping[str, Any]) -> str:
 def _segments(shares: Mapping[str, float] | None) -> str:
     if not shares:
         return ""
-    return ", ".join(f"{segment_name(key)} ({100 * share:.0f} %)" for key, share in shares.items())
+    percents = {segment_name(key): f"{100 * share:.0f}" for key, share in shares.items()}
+    return ", ".join(f"{name} ({text} %)" for name, text in percents.items() if text != "0")
 
 
 def origin_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
