@@ -19,9 +19,8 @@ from livertumor_cli.recipes.stage import (
     Stage,
     StageRole,
     Weighting,
-    read_stage,
-    stage_table,
 )
+from livertumor_cli.recipes.stage_table import read_stage, stage_table
 from livertumor_cli.recipes.table import Table, toml_lines
 
 __all__ = [
