@@ -75,6 +75,7 @@ def test_train_then_export(data: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert train(data, out) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{out / 'model.safetensors'}\n"
+    assert "Preparing the training cases" in captured.err
     assert "step 4/4 loss" in captured.err
     assert "tumor Dice" in captured.err
     assert sorted(path.name for path in (out / "cache").iterdir()) == [
@@ -254,9 +255,7 @@ def test_export_refuses_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "new").exists()
 
 
-def test_export_tells_what_of_a_folder_it_takes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_export_tells_what_of_a_folder_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     run_folder = tmp_path / "run"
     run_folder.mkdir()
     (run_folder / "best.safetensors").touch()

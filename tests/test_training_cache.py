@@ -165,6 +165,20 @@ def test_cases_are_prepared_once(folder: Folder):
     ]
 
 
+def test_what_is_prepared_is_told_case_by_case(folder: Folder, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cache_module, "PHANTOM_SEEDS", ())
+    told: list[tuple[str, int, int]] = []
+    for split in ("train", "phantom", "validation"):
+        load_cases(
+            folder.data,
+            task=TINY_LESION,
+            split=split,
+            cache=folder.cache,
+            progress=lambda *words: told.append(words),
+        )
+    assert told == [("prepare train", 0, 2), ("prepare train", 1, 2), ("prepare validation", 0, 1)]
+
+
 def test_tasks_do_not_share_prepared_cases(folder: Folder):
     fine = replace(TINY_LESION, spacing_mm=(1.0, 1.0, 1.0))
     sizes = {case.hu.shape for task in (TINY_LESION, fine) for case in folder.load("train", task)}

@@ -20,6 +20,9 @@ StepCallback = Callable[[str, int, int], None]
 
 STEP_TEXTS = {
     "draw": "Drawing the phantom",
+    "prepare train": "Preparing the training cases",
+    "prepare phantom": "Drawing phantoms to train on",
+    "prepare validation": "Preparing the validation cases",
     "read": "Reading the scan",
     "open networks": "Opening the networks",
     "liver": "Finding the liver",

@@ -91,6 +91,7 @@ def train(
     from livertumor_cli.cli.extras import require_extra
 
     require_extra("train")
+    from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.cli.stopping import first_interrupt_asks
     from livertumor_cli.cli.training_progress import show_training
     from livertumor_cli.training.cache import load_cases, require_data
@@ -101,10 +102,13 @@ def train(
     training = TrainingOptions(batch=batch or task.batch, **options)
     require_data(data)
     trainer = Trainer(task, options=training, out=out)
-    cases, phantoms, validation = (
-        load_cases(data, task=task, split=split, cache=cache or out / "cache")
-        for split in ("train", "phantom", "validation")
-    )
+    with show_progress(quiet=False) as progress:
+        cases, phantoms, validation = (
+            load_cases(
+                data, task=task, split=split, cache=cache or out / "cache", progress=progress
+            )
+            for split in ("train", "phantom", "validation")
+        )
     with (
         show_training(start=trainer.step, steps=options["steps"]) as report,
         first_interrupt_asks() as stop,

@@ -43,6 +43,10 @@ PHANTOM_SEEDS = tuple(range(100, 108))
 """Training phantoms; the demo and the tests use other seeds."""
 
 
+Progress = Callable[[str, int, int], None]
+"""Told (step, done, total)."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingCase:
     """One scan on a task's grid.
@@ -63,7 +67,9 @@ class TrainingCase:
     is_phantom: bool
 
 
-def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[TrainingCase]:
+def load_cases(
+    data: Path, *, task: Task, split: str, cache: Path, progress: Progress = lambda *_: None
+) -> list[TrainingCase]:
     """The cases of one split (`cases.json` of the data folder) on a task's grid.
 
     Args:
@@ -71,6 +77,7 @@ def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[Train
         task: Decides grid and files.
         split: "train" or "validation"; "phantom" for drawn scans.
         cache: Folder for the resampled arrays.
+        progress: Told ("prepare SPLIT", done, total) before each case.
 
     Raises:
         InputError: If the data folder has no `cases.json` of the expected form, no training case,
@@ -79,10 +86,19 @@ def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[Train
     if split == "phantom":
         if task.is_of_segments:
             return []  # a drawn liver has none
-        return [
-            _cached(cache, task, name=f"phantom-{seed}", make=partial(_draw, task, seed))
-            for seed in PHANTOM_SEEDS
-        ]
+        makers = {f"phantom-{seed}": partial(_draw, task, seed) for seed in PHANTOM_SEEDS}
+    else:
+        names = _usable_names(data, task=task, split=split)
+        makers = {name: partial(_prepare, data / name, task) for name in names}
+    cases = []
+    for done, (name, make) in enumerate(makers.items()):
+        progress(f"prepare {split}", done, len(makers))
+        cases.append(_cached(cache, task, name=name, make=make))
+    return cases
+
+
+def _usable_names(data: Path, *, task: Task, split: str) -> list[str]:
+    """Names of a split's cases that have the files that a task learns from."""
     ct_name = "wide_ct.nii.gz" if task.wide else "ct.nii.gz"
     needed = (ct_name, SEGMENT_FILE) if task.is_of_segments else (ct_name,)
     names = [
@@ -96,9 +112,7 @@ def load_cases(data: Path, *, task: Task, split: str, cache: Path) -> list[Train
             reason=Reason.NOT_FOUND,
             hint='cases.json marks a training case with "split": "train".',
         )
-    return [
-        _cached(cache, task, name=name, make=partial(_prepare, data / name, task)) for name in names
-    ]
+    return names
 
 
 def require_data(data: Path) -> None:
