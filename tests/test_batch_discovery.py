@@ -288,7 +288,7 @@ def test_members_of_one_name_are_different_files(toy: Path, tmp_path: Path) -> N
         for path in sorted((tmp_path / "export").rglob("*.dcm")):
             archive.write(path, path.name)
     found = find(tmp_path / "in")
-    assert [len(case.members) for case in found.cases] == [GEOMETRY.shape[0]] * 3
+    assert [case.count for case in found.cases] == [GEOMETRY.shape[0]] * 3
     recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
     assert recorder.failures == {}
     assert len(masks_of(tmp_path / "out")) == 3

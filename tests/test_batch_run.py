@@ -453,6 +453,8 @@ def test_a_folder_of_something_else_is_refused(toy: Path, tmp_path: Path) -> Non
         run_batch(tmp_path / "in", tmp_path / "thesis", toy)
     with pytest.raises(OutputError, match="no results of a batch"):
         run_batch(tmp_path / "in", tmp_path / "in", toy)
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["thesis.tex"]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["patient0"]
 
 
 def test_results_inside_the_searched_folder_are_no_cases(toy: Path, tmp_path: Path) -> None:

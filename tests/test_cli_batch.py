@@ -96,6 +96,15 @@ def test_a_dry_run_touches_nothing(batch: Batch, tmp_path: Path, capsys: Capture
     assert plan["passed_over"] == {"no_image": 1, "without_ct": 0, "results": 0}
 
 
+def test_only_that_fits_no_case_is_refused(batch: Batch, tmp_path: Path, capsys: Capture) -> None:
+    """A misspelled name must not look like a backlog that is done."""
+    write_scans(tmp_path / "in", 2)
+    for more in ((), ("--dry-run",)):
+        assert batch("-q", "--only", "Patient1", "--only", "x*", *more) == 2
+        assert "None of 2 cases fits 'Patient1', 'x*'." in capsys.readouterr().err
+    assert batch("--dry-run", "--only", "x*", "--only", "patient1") == 0
+
+
 def test_limit_does_some_at_a_time(batch: Batch, tmp_path: Path, capsys: Capture) -> None:
     write_scans(tmp_path / "in", 3)
     for done in (1, 2, 3):

@@ -48,7 +48,11 @@ class Batch:
         return settings_id(self.meaning)
 
     def plan(self, cases: Sequence[BatchCase], selection: Selection) -> BatchPlan:
-        """What `run` would do."""
+        """What `run` would do.
+
+        Raises:
+            ConfigError: If no case fits the selection's patterns.
+        """
         return make_plan(
             cases,
             journal=self.journal,
@@ -131,6 +135,7 @@ def preview(
 
     Raises:
         ModelNotFoundError: If there is no such recipe.
+        ConfigError: If no case fits the selection's patterns.
     """
     return Batch(out, settings, Journal(out / JOURNAL), settings.meaning()).plan(cases, selection)
 

@@ -52,6 +52,11 @@ class BatchCase:
     size_bytes: int = 0
     stamp: str = ""
 
+    @property
+    def count(self) -> int:
+        """How many files it has, in a zip or not."""
+        return len(self.members or self.files)
+
 
 def stamp_files(files: Iterable[tuple[Path, Stamp]], *, members: Iterable[str] = ()) -> str:
     """One text for names, sizes and times of files, and for the members of a zip."""

@@ -36,6 +36,8 @@ def taken(out: Path) -> Iterator[None]:
         OutputError: If another batch has it, it holds something else, or cannot be written.
     """
     make_folder(out)
+    # Before the lock, whose file would else be left in a folder that is not ours.
+    require_ours(out)
     lock = FileLock(out / _LOCK, timeout=0)
     try:
         lock.acquire()
@@ -47,7 +49,6 @@ def taken(out: Path) -> Iterator[None]:
     except OSError as error:
         raise output_error(error, path=out) from error
     try:
-        require_ours(out)
         remove_partial(out)
         _note_holder(out)
         yield
@@ -61,9 +62,12 @@ def require_ours(out: Path) -> None:
     """Refuse a folder that holds anything but results of a batch.
 
     Raises:
-        OutputError: If it does.
+        OutputError: If it does, or cannot be read.
     """
-    shown = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+    try:
+        shown = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise output_error(error, path=out) from error
     if shown and JOURNAL not in shown:
         raise OutputError(
             f"{out} holds files that are no results of a batch.",

@@ -12,6 +12,7 @@ from livertumor_cli.batch.case import BatchCase, case_name
 from livertumor_cli.batch.failure import CRASHED, Failure
 from livertumor_cli.batch.journal import Entry, Journal, Status
 from livertumor_cli.case_files import REPORT
+from livertumor_cli.errors import ConfigError
 
 MOST_CRASHES = 3
 """A case on which the program ended so often is given up; from the second time on it runs alone."""
@@ -101,6 +102,9 @@ def make_plan(
         out: The folder of results.
         selection: What the user wants.
         overwrite: Whether results of other settings are replaced.
+
+    Raises:
+        ConfigError: If no case fits the patterns, which are then probably misspelled.
     """
     known = _Known(journal, settings, out, overwrite)
     planned = []
@@ -113,6 +117,12 @@ def make_plan(
             one = one if left > 0 else replace(one, task=Task.LATER)
             left -= 1
         planned.append(one)
+    if selection.only and not planned:
+        patterns = ", ".join(repr(text) for text in selection.only)
+        raise ConfigError(
+            f"None of {len(cases)} cases fits {patterns}.",
+            hint="--dry-run without --only lists them; capital letters count.",
+        )
     return BatchPlan(tuple(planned))
 
 

@@ -77,9 +77,9 @@ def batch(
 ) -> None:
     """Segment every scan in FOLDER; a case that fails harms no other.
 
-    Cases are volume files, zips, and DICOM studies wherever their files lie. The same command again
-    does only what is missing. Each case gets a folder as of 'segment' in the folder after -o, and
-    index.html there lists all of them.
+    Cases are volume files and DICOM studies wherever their files lie, also in zips. The same
+    command again does only what is missing. Each case gets a folder as of 'segment' in the folder
+    after -o, and index.html there lists all of them.
 
     Example: livertumor batch studies/ -o results/
     """
@@ -183,7 +183,7 @@ def show_plan(plan: BatchPlan, found: Found, *, as_json: bool) -> None:
             {
                 "source": planned.case.source,
                 "study_uid": planned.case.study_uid,
-                "files": len(planned.case.files),
+                "files": planned.case.count,
                 "size_bytes": planned.case.size_bytes,
                 "task": str(planned.task),
                 "case": case_name(planned.input_id) if planned.input_id else None,
@@ -195,7 +195,7 @@ def show_plan(plan: BatchPlan, found: Found, *, as_json: bool) -> None:
         return
     for planned in plan.cases:
         case = planned.case
-        size = f"{len(case.files)} files" if len(case.files) > 1 else "1 file"
+        size = f"{case.count} files" if case.count > 1 else "1 file"
         task = f"{planned.task} ({planned.failure.reason})" if planned.failure else planned.task
         place = printable(case.source)
         click.echo(f"{task:<26} {megabytes(case.size_bytes):>10} {size:>11}  {place}")
