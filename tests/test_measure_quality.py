@@ -37,6 +37,7 @@ def test_a_good_scan_has_none():
         ({"vessel_mean_hu": 115.0}, "Vessels are 5 HU brighter"),
         ({"liver_volume_ml": 300.0}, "A liver of 300 ml is unusual"),
         ({"liver_volume_ml": 4500.0}, "A liver of 4500 ml is unusual"),
+        ({"tumor_volume_ml": 900.0}, "Tumors take 60 % of the liver"),
     ],
 )
 def test_what_is_unusual_is_told(changes, words):

@@ -74,7 +74,7 @@ def test_terminal_rows():
     assert columns == tuple(title for title in TERMINAL_COLUMNS if title != "Segm.")
     summary = dict(summary_rows(report_of(FINDINGS)))
     assert summary["Tumor burden"] == "1.0 %"
-    assert summary["Candidate targets (lesions 1), sum"] == "14.1 mm"
+    assert summary["Candidate targets (lesion 1), sum"] == "14.1 mm"
     assert summary["Lesions longer than 2 / 3 / 5 cm"] == "0 / 0 / 0"
     assert "Longest diameter" not in dict(summary_rows(report_of(NONE)))
 

@@ -24,6 +24,9 @@ PORTAL_VESSEL_CONTRAST_HU = 15.0
 PLAUSIBLE_LIVER_ML = (500.0, 4000.0)
 """Livers of adults; outside it the mask, the voxel size or the patient is unusual."""
 
+MOST_TUMOR = 0.5
+"""Share of the liver above which tumor is rare, and swapped labels are likelier."""
+
 SMALLEST_PIECE_ML = 1.0
 """Smaller pieces of liver are crumbs of its outline."""
 
@@ -76,6 +79,11 @@ def _liver_flags(findings: CaseFindings, labels: LabelArray, geometry: Geometry)
         flags.append(
             f"A liver of {volume_ml:.0f} ml is unusual ({lowest:.0f} to {highest:.0f} ml): "
             "check the mask."
+        )
+    if findings.tumor_volume_ml > MOST_TUMOR * volume_ml:
+        flags.append(
+            f"Tumors take {100 * findings.tumor_volume_ml / volume_ml:.0f} % of the liver: check "
+            "that tumor and liver were not labeled the other way round."
         )
     pieces = liver_pieces(labels, geometry=geometry)
     if pieces > 1:

@@ -127,7 +127,8 @@ def _size_rows(tumor: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     counts = " / ".join(str(tumor[f"count_over_{limit}_mm"]) for limit in (20, 30, 50))
     names = " and ".join(str(number) for number in tumor["candidate_target_ids"])
-    targets = f"Candidate targets (lesions {names}), sum" if names else "Candidate targets, sum"
+    word = "lesions" if len(tumor["candidate_target_ids"]) > 1 else "lesion"
+    targets = f"Candidate targets ({word} {names}), sum" if names else "Candidate targets, sum"
     return [
         ("Longest diameter", cell(tumor["largest_diameter_mm"], 1, "mm")),
         ("Lesions longer than 2 / 3 / 5 cm", counts),
