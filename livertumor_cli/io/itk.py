@@ -16,7 +16,6 @@ from livertumor_cli.arrays import DoubleArray
 from livertumor_cli.errors import (
     GeometryError,
     InputError,
-    PixelError,
     Reason,
     UnsupportedFormatError,
 )
@@ -28,9 +27,14 @@ from livertumor_cli.io.checks import (
     scan_geometry,
 )
 from livertumor_cli.io.hounsfield import rescaled
+from livertumor_cli.io.itk_voxels import (
+    MAX_HEADER_BYTES,
+    damaged_voxels,
+    read_text_header,
+    require_whole_voxels,
+    unreadable_header,
+)
 from livertumor_cli.volume import Source, Volume
-
-_MAX_HEADER_BYTES = 65536
 
 _DATA_FILE = re.compile(
     r"^(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*(\S[^\r\n]*)", re.IGNORECASE | re.MULTILINE
@@ -57,18 +61,18 @@ def read_itk(path: Path) -> Volume:
     """
     require_text_path(path)
     kind = _require_stated_grid(path)
+    read_text_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO("MetaImageIO" if kind == "mha" else "NrrdImageIO")
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise PixelError(
-            f"{path.name} has a header that cannot be read.", reason=Reason.UNREADABLE
-        ) from error
+        raise unreadable_header(path) from error
     shape = _volume_shape(reader)
     require_size(shape)
     geometry = scan_geometry(shape, _affine_lps(reader))
+    require_whole_voxels(path, reader)
     image = _read_pixels(reader, path=path)
     hu = rescaled(sitk.GetArrayViewFromImage(image).reshape(shape))
     require_hounsfield(hu)
@@ -97,7 +101,7 @@ def detached_voxels(path: Path) -> Path | None:
         path: The header.
     """
     with path.open("rb") as stream:
-        named = _DATA_FILE.search(stream.read(_MAX_HEADER_BYTES).decode("latin-1"))
+        named = _DATA_FILE.search(stream.read(MAX_HEADER_BYTES).decode("latin-1"))
     beside = path.with_name(Path(named[1].strip()).name) if named else path
     return beside if beside != path and beside.is_file() else None
 
@@ -105,7 +109,7 @@ def detached_voxels(path: Path) -> Path | None:
 def _require_stated_grid(path: Path) -> str:
     """The kind of file, refused if its header leaves the grid to the reader's imagination."""
     with path.open("rb") as stream:
-        text = stream.read(_MAX_HEADER_BYTES).decode("latin-1")
+        text = stream.read(MAX_HEADER_BYTES).decode("latin-1")
     if text.startswith("NRRD0"):
         kind, separator, lines = "nrrd", ":", text.partition("\n\n")[0].splitlines()
     elif "NDims" in text:
@@ -185,8 +189,4 @@ def _read_pixels(reader: sitk.ImageFileReader, *, path: Path) -> sitk.Image:
             raise InputError(
                 f"{path.name} does not fit into memory.", reason=Reason.TOO_LARGE
             ) from error
-        raise PixelError(
-            f"{path.name} is cut off or damaged: its voxels cannot be read.",
-            reason=Reason.TRUNCATED,
-            hint="Copy or export the file again.",
-        ) from error
+        raise damaged_voxels(path) from error

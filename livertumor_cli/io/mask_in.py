@@ -27,6 +27,7 @@ from livertumor_cli.errors import (
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.dicom_file import is_dicom
 from livertumor_cli.io.itk import require_text_path
+from livertumor_cli.io.itk_voxels import read_text_header, require_whole_voxels
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.place import require_there
 from livertumor_cli.io.slicer_seg import has_segments, segment_labels
@@ -91,8 +92,13 @@ def read_mask(path: Path, *, scan: Geometry) -> PlacedMask:
 
 def _read_itk(path: Path) -> LabelMap:
     require_text_path(path)
+    read_text_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
     try:
-        image = sitk.ReadImage(str(path))
+        reader.ReadImageInformation()
+        require_whole_voxels(path, reader)
+        image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
             f"{path.name} cannot be read.", reason=Reason.UNREADABLE, hint=_HINT
