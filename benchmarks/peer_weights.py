@@ -1,0 +1,162 @@
+"""Weights and recipes for the comparison with other programs: the same for all of them.
+
+Masks of random weights are noise, which no two programs interpolate alike. So a network is taught
+for a minute or two the very phantom that it will see. Time does not depend on what the weights are.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from peer_networks import CLASSES, HU_WINDOW, OVERLAP, Setup, build_network
+from torch import nn
+
+from livertumor_cli.anatomy import Label
+from livertumor_cli.arrays import FloatArray, LabelArray
+from livertumor_cli.export.onnx_export import write_onnx
+from livertumor_cli.file_digest import sha256_of
+from livertumor_cli.geometry import Box
+from livertumor_cli.inference.intensity import prepare_intensity
+from livertumor_cli.phantom import PhantomSpec, make_phantom
+from livertumor_cli.recipes.recipe import (
+    RECIPE_FILE,
+    Activation,
+    Fusion,
+    Normalization,
+    Recipe,
+    Stage,
+    StageRole,
+    Weighting,
+    to_toml,
+)
+from livertumor_cli.recipes.store import find_recipe
+
+SEED = 3
+"""Of weights and phantom; the scan of the comparison has the same anatomy."""
+
+LEARNING_RATE = 3e-3
+TRAINING_PATCH = (16, 64, 64)
+CLASS_WEIGHTS = (1.0, 1.0, 2.0)
+ABDOMEN_MM = (240.0, 360.0, 400.0)
+
+
+def main() -> None:
+    values = json.loads(sys.argv[1])
+    prepare(Setup(**values["setup"]), Path(values["folder"]), steps=values["steps"])
+
+
+def prepare(setup: Setup, folder: Path, *, steps: int) -> None:
+    """Write the recipes `plain` and `cascade`, then `weights.pt`."""
+    torch.manual_seed(SEED)
+    network = build_network(setup.network, setup.width)
+    fit(network, setup, steps=steps)
+    for name in ("plain", "cascade"):
+        write_recipe(folder / name, network, setup, finds_liver=name == "cascade")
+    # Last: where it is, the others are.
+    torch.save(network.state_dict(), folder / "weights.pt")
+
+
+def write_recipe(folder: Path, network: nn.Module, setup: Setup, *, finds_liver: bool) -> None:
+    """A recipe of the network alone, or with the shipped liver stage before it."""
+    file = folder / "lesion.onnx"
+    write_onnx(network, file, patch=tuple(setup.patch), metadata={})
+    stages = [lesion_stage(setup, sha256=sha256_of(file))]
+    shipped = find_recipe("uca-net")
+    if finds_liver:
+        liver = shipped.stage(StageRole.LIVER)
+        (folder / liver.file).write_bytes(shipped.stage_path(liver).read_bytes())
+        stages.insert(0, liver)
+    recipe = Recipe(
+        folder=folder,
+        name="peers",
+        title=f"{setup.network} for a comparison",
+        version="1",
+        citation="none",
+        training_data="a phantom",
+        license="Apache-2.0",
+        liver_box_margin_mm=shipped.liver_box_margin_mm,
+        stages=tuple(stages),
+    )
+    (folder / RECIPE_FILE).write_text(to_toml(recipe), encoding="utf-8")
+
+
+def lesion_stage(setup: Setup, *, sha256: str = "0" * 64) -> Stage:
+    return Stage(
+        name=StageRole.LESION,
+        network=setup.network,
+        file="lesion.onnx",
+        sha256=sha256,
+        dimensions=3,
+        spacing_mm=tuple(setup.spacing_mm),
+        patch=tuple(setup.patch),
+        overlap=(OVERLAP,) * 3,
+        weighting=Weighting.GAUSSIAN,
+        hu_window=HU_WINDOW,
+        percentiles=None,
+        normalization=Normalization.UNIT,
+        classes=CLASSES,
+        activation=Activation.SOFTMAX,
+        scales=(1.0,),
+        fusion=Fusion.MEAN,
+    )
+
+
+def fit(network: nn.Module, setup: Setup, *, steps: int) -> None:
+    """Teach a network the phantom that it will see, until its masks have clear outlines."""
+    image, labels = phantom_arrays(setup)
+    random = np.random.default_rng(SEED)
+    patch = [min(pair) for pair in zip(setup.patch, TRAINING_PATCH, strict=True)]
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=LEARNING_RATE, total_steps=steps
+    )
+    weights = torch.tensor(CLASS_WEIGHTS)
+    network.train()
+    for step in range(steps):
+        boxes = [random_box(labels, patch, random, label=(step + shift) % 3) for shift in (0, 1)]
+        inputs = torch.from_numpy(np.stack([image[box][None] for box in boxes]))
+        truth = torch.from_numpy(np.stack([labels[box] for box in boxes]).astype(np.int64))
+        loss = nn.functional.cross_entropy(network(inputs), truth, weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    network.eval()
+
+
+def phantom_arrays(setup: Setup) -> tuple[FloatArray, LabelArray]:
+    """A phantom's abdomen on the network's grid: its input, and values 0 to 2 of CLASSES."""
+    size = [
+        max(round(extent / step), edge)
+        for extent, step, edge in zip(ABDOMEN_MM, setup.spacing_mm, setup.patch, strict=True)
+    ]
+    phantom = make_phantom(
+        PhantomSpec(
+            seed=SEED, shape=(size[0], size[1], size[2]), spacing_mm=tuple(setup.spacing_mm)
+        )
+    )
+    image = prepare_intensity(phantom.volume.hu, lesion_stage(setup))
+    labels = np.where(phantom.labels == Label.VESSEL, Label.LIVER, phantom.labels)
+    return image, labels.astype(np.uint8)
+
+
+def random_box(
+    labels: LabelArray, patch: list[int], random: np.random.Generator, *, label: int
+) -> Box:
+    """A window about a random voxel of a class, inside the grid."""
+    places = np.argwhere(labels == label)
+    middle = places[random.integers(len(places))]
+    starts = [
+        int(np.clip(center - edge // 2, 0, size - edge))
+        for center, edge, size in zip(middle, patch, labels.shape, strict=True)
+    ]
+    z, y, x = (slice(start, start + edge) for start, edge in zip(starts, patch, strict=True))
+    return z, y, x
+
+
+if __name__ == "__main__":
+    main()

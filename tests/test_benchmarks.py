@@ -1,0 +1,56 @@
+"""What the speed benchmarks draw, and when they call masks comparable."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livertumor_cli.io.formats import read_volume
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr(sys, "argv", ["benchmark"])
+
+
+def body_voxels(folder: Path, *, patient: float) -> int:
+    """Voxels that are no air in the middle slices."""
+    path = folder / f"{patient}.nii.gz"
+    import_module("speed_runs").write_scan(path, slices=8, pixels=64, slice_mm=2.0, patient=patient)
+    volume = read_volume(path)
+    assert volume.hu.shape == (8, 64, 64)
+    assert volume.geometry.spacing_mm == pytest.approx((2.0, 6.4, 6.4))
+    return int(np.count_nonzero(volume.hu[3:5] > -300))
+
+
+def test_a_smaller_patient_in_the_same_field(tmp_path: Path) -> None:
+    full, small = (body_voxels(tmp_path, patient=size) for size in (1.0, 0.8))
+    assert small / full == pytest.approx(0.8**2, rel=0.05)
+
+
+def test_dice_of_masks_that_overlap_by_half() -> None:
+    pytest.importorskip("torch")
+    peers = import_module("peers")
+    one, other = np.zeros((2, 4, 4, 4), np.uint8)
+    one[0], other[0, :2], other[1, :2] = 1, 1, 2
+    scores = peers.dices(one, other)
+    assert scores == pytest.approx({"liver and tumor": 0.5, "liver": 2 * 8 / 24, "tumor": 0.0})
+
+
+def test_masks_that_disagree_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    peers = import_module("peers")
+    rows = [
+        peers.Row("unet3d", 40, program, 1.0, 1.0, 100.0, dice, {}, {})
+        for program, dice in (("livertumor", 1.0), ("monai", 0.9901), ("nnunet", 0.9899))
+    ]
+    peers.print_rows(rows, size=peers.QUICK)
+    marked = [line for line in capsys.readouterr().out.splitlines() if "NOT COMPARABLE" in line]
+    assert [line.split()[0] for line in marked] == ["nnunet"]
