@@ -102,11 +102,10 @@ def train(
     training = TrainingOptions(batch=batch or task.batch, **options)
     require_data(data)
     trainer = Trainer(task, options=training, out=out)
+    prepared = cache or out / "cache"
     with show_progress(quiet=False) as progress:
         cases, phantoms, validation = (
-            load_cases(
-                data, task=task, split=split, cache=cache or out / "cache", progress=progress
-            )
+            load_cases(data, task=task, split=split, cache=prepared, progress=progress)
             for split in ("train", "phantom", "validation")
         )
     with (
