@@ -6,6 +6,8 @@ import sys
 
 import psutil
 
+from livertumor_cli.memory_limits import left_in_groups
+
 
 def peak_memory_mb() -> float:
     """Largest resident memory of the process so far, in MB (10^6 bytes)."""
@@ -19,5 +21,5 @@ def peak_memory_mb() -> float:
 
 
 def available_memory_bytes() -> int:
-    """Memory that programs can still get without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Memory that this process can still get without swapping, or being ended for it."""
+    return min(int(psutil.virtual_memory().available), *left_in_groups(), sys.maxsize)

@@ -16,7 +16,7 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 BOTTOM = frozenset(
     {
         *("arrays", "geometry", "axial", "volume", "anatomy", "errors", "findings", "stopwatch"),
-        *("file_digest", "process_memory"),
+        *("file_digest", "memory_limits", "process_memory"),
     }
 )
 """The vocabulary: its files may use one another."""
