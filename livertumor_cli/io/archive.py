@@ -176,8 +176,9 @@ def opened(path: Path) -> Iterator[Archive]:
     """
     with ExitStack() as stack:
         with _refused(path):
-            archive = stack.enter_context(zipfile.ZipFile(path))
-        yield Archive(archive, path)
+            # Names are looked at in here too: an empty one breaks the standard library.
+            archive = Archive(stack.enter_context(zipfile.ZipFile(path)), path)
+        yield archive
 
 
 @contextmanager
