@@ -12,7 +12,7 @@ from toy_recipe import centered_grid, toy_stage
 from livertumor_cli.errors import BackendError
 from livertumor_cli.inference import memory
 from livertumor_cli.inference.memory import forecast_bytes
-from livertumor_cli.inference.scales import predict_scales
+from livertumor_cli.inference.scales import Region, predict_scales
 
 GRID = centered_grid((60, 120, 120), spacing_mm=(2.0, 1.5, 1.5))
 HU = np.full(GRID.shape, 60, dtype=np.int16)
@@ -26,8 +26,7 @@ def predict(scales: tuple[float, ...]) -> None:
         stage=STAGE,
         engine=constant_logits(0, 1, 0, 0),
         scales=scales,
-        target=GRID,
-        needed=None,
+        region=Region(GRID),
         on_step=lambda _done, _total: None,
     )
 

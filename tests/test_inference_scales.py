@@ -12,7 +12,7 @@ from toy_recipe import Patient, centered_grid, rotation_matrix, toy_stage
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.intensity import prepare_intensity
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.scales import bring_to, predict_scales, scaled_grid
+from livertumor_cli.inference.scales import Region, bring_to, predict_scales, scaled_grid
 from livertumor_cli.inference.windows import predict_windows
 from livertumor_cli.recipes.recipe import Stage
 
@@ -30,8 +30,7 @@ def predict(
         stage=stage,
         engine=more.get("engine") or logits_of_image(),
         scales=scales,
-        target=target,
-        needed=more.get("needed"),
+        region=Region(target, needed=more.get("needed")),
         on_step=lambda done, total: None if steps is None else steps.append((done, total)),
     )
 
@@ -91,8 +90,7 @@ def test_slices_of_a_2d_stage_stay_what_they_are() -> None:
         stage=stage,
         engine=logits_of_image(),
         scales=(0.5, 1.0, 1.5),
-        target=grid,
-        needed=None,
+        region=Region(grid),
         on_step=lambda _done, _total: None,
     )
     expected = (hu + 160) / 400
@@ -117,8 +115,7 @@ def test_air_is_not_run() -> None:
         stage=STAGE,
         engine=engine,
         scales=(1.0,),
-        target=GRID,
-        needed=None,
+        region=Region(GRID),
         on_step=lambda _done, _total: None,
     )
     assert engine.runs == 0

@@ -10,6 +10,7 @@ import pytest
 from toy_recipe import (
     THRESHOLDS_HU,
     Patient,
+    blind_opinion,
     centered_grid,
     dice,
     rotation_matrix,
@@ -19,12 +20,14 @@ from toy_recipe import (
     write_toy_recipe,
 )
 
+from livertumor_cli.anatomy import Label
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_volume
 from livertumor_cli.pipeline import CaseResult, segment_case, segment_volume
+from livertumor_cli.recipes.recipe import to_toml
 from livertumor_cli.segment_setup import Networks, open_networks
 from livertumor_cli.volume import Volume
 
@@ -119,6 +122,32 @@ def test_a_recipe_may_tell_segments(tmp_path: Path) -> None:
     assert share > 0.8
     assert "find_segments" in result.record.timings_s
     assert "segments.onnx" in result.record.recipe.files
+
+
+@pytest.mark.parametrize(("threshold", "is_tumor"), [(0.3, True), (0.55, False)])
+def test_a_second_opinion_is_averaged(tmp_path: Path, threshold: float, is_tumor: bool) -> None:
+    """The first network is sure of its tumor, the second never sees one: half remains."""
+    recipe = write_toy_recipe(tmp_path / "toy", thresholds={"tumor": threshold})
+    geometry = centered_grid()
+    scan = PATIENT.scan(geometry, edge_mm=0)
+    alone = segment(scan, open_networks(toy_options(recipe.folder)))
+    recipe = recipe.with_stage(blind_opinion(recipe.folder))
+    (recipe.folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+    result = segment(scan, open_networks(toy_options(recipe.folder)))
+    labels, truth = np.asarray(result.mask.labels), PATIENT.truth(geometry)
+    assert dice(labels > 0, truth > 0) > 0.97  # the second draws the liver on 4 mm
+    assert dice(labels == Label.VESSEL, truth == Label.VESSEL) == 1
+    if not is_tumor:
+        assert not (labels == Label.TUMOR).any()
+        return
+    assert dice(labels == Label.TUMOR, truth == Label.TUMOR) == 1
+    # What each calls tumor: all of it, and nothing.
+    (lesion,) = result.findings.lesions
+    assert lesion.scale_range_ml[0] == 0
+    assert lesion.scale_range_ml[1] == pytest.approx(lesion.volume_ml)
+    sure = alone.findings.lesions[0].mean_probability
+    assert lesion.mean_probability == pytest.approx(sure / 2, abs=0.01)
+    assert "second.onnx" in result.record.recipe.files
 
 
 def test_a_recipe_without_that_stage_tells_no_segments(networks: Networks) -> None:

@@ -169,6 +169,7 @@ def test_one_lesion_stage_with_liver_stands_alone(tmp_path: Path) -> None:
         ('["liver", "tumor"]', "[1, 2]", "must be a list of texts"),
         ("tumor = 0.4", "vessel = 0.4", "names 'vessel', which is no structure"),
         ("tumor = 0.4", "tumor = 1.5", "must lie between 0 and 1"),
+        ('cuda_precision = "fp16"', "half_weights_changed_share = 1.5", "must lie from 0 to 1"),
         ("tumor = 0.4", 'tumor = "half"', "must be a number, not 'half'"),
         ('name = "lesion"', 'name = "liver"', "the stages are: liver, liver"),
         ("[scores]", "[scorse]", "unknown key 'scorse'"),
@@ -214,6 +215,52 @@ def test_a_stage_of_segments_may_come_last(tmp_path: Path) -> None:
         assert stage is recipe.stages[-1]
         assert stage.structures == SEGMENT_CLASSES
         assert parse_recipe(to_toml(recipe), folder=tmp_path) == recipe
+
+
+SECOND = (
+    LESION.replace('"lesion"', '"second_opinion"', 1)
+    .replace("lesion.onnx", "second.onnx")
+    .partition("[stages.thresholds]")[0]
+)
+
+
+def test_a_second_opinion_follows_the_lesion_stage(tmp_path: Path) -> None:
+    recipe = read(tmp_path, HEAD + LIVER + LESION + SECOND + SEGMENTS)
+    assert [stage.name for stage in recipe.opinions] == ["lesion", "second_opinion"]
+    assert parse_recipe(to_toml(recipe), folder=tmp_path) == recipe
+    alone = read(tmp_path, HEAD + LIVER + LESION)
+    assert alone.opinions == alone.stages[1:]
+    assert alone.with_stage(recipe.stages[3]).with_stage(recipe.stages[2]) == recipe
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"),
+    [
+        (LIVER + SECOND, "the stages are"),
+        (LIVER + SECOND + LESION, "the stages are"),
+        (LIVER + LESION + SEGMENTS + SECOND, "the stages are"),
+        (LIVER + LESION + SECOND + SECOND, "the stages are"),
+        (
+            LIVER + LESION.replace('"liver", ', "", 1) + SECOND,
+            "the lesion stage must have the class 'liver'",
+        ),
+        (
+            LIVER + LESION + SECOND.replace('"liver", ', "", 1),
+            "the second_opinion stage must have the class 'liver'",
+        ),
+        (
+            LIVER + LESION + SECOND.replace('"tumor"', '"tumor", "vessel"'),
+            "the second opinion tells 'vessel', the lesion stage does not",
+        ),
+        (
+            LIVER + LESION + SECOND + "[stages.thresholds]\ntumor = 0.4\n",
+            "the second opinion has 'thresholds'",
+        ),
+    ],
+)
+def test_two_answers_must_be_comparable(tmp_path: Path, stages: str, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=sentence):
+        read(tmp_path, HEAD + stages)
 
 
 def test_a_stage_joins_at_its_place_or_replaces_its_like(tmp_path: Path) -> None:
@@ -306,6 +353,7 @@ def stages(draw: st.DrawFn, role: StageRole) -> Stage:
         cpu_precision=draw(st.sampled_from(CpuPrecision)),
         cuda_precision=draw(st.sampled_from(CudaPrecision)),
         surroundings_mm=None,
+        half_weights_changed_share=draw(st.none() | st.floats(0, 1)),
         thresholds=draw(st.dictionaries(st.sampled_from(classes[1:]), st.floats(0.01, 0.99))),
     )
 
@@ -352,6 +400,14 @@ def test_surroundings_are_read_and_written_back(tmp_path: Path) -> None:
     assert recipe.stage("lesion").surroundings_mm == 12.5
     assert recipe.stage("liver").surroundings_mm is None
     assert "surroundings_mm = 12.5" in to_toml(recipe)
+
+
+def test_the_share_that_half_weights_change_is_read_and_written_back(tmp_path: Path) -> None:
+    line = "half_weights_changed_share = 2.5e-05"
+    recipe = read(tmp_path, FULL.replace('name = "lesion"', f'name = "lesion"\n{line}'))
+    assert recipe.stage("lesion").half_weights_changed_share == 2.5e-5
+    assert recipe.stage("liver").half_weights_changed_share is None
+    assert line in to_toml(recipe)
 
 
 def test_the_first_stage_has_no_liver_to_blank_around(tmp_path: Path) -> None:

@@ -180,6 +180,20 @@ def segment_stage(**changes: Any) -> Stage:
     return toy_stage(**(values | changes))
 
 
+def blind_opinion(folder: Path, **changes: Any) -> Stage:
+    """A second opinion on a 4 mm grid that sees the liver and never a tumor; writes its model."""
+    sha = write_model(folder / "second.onnx", (16, 16, 16), (THRESHOLDS_HU[0], 10_000))
+    values: dict[str, Any] = {
+        "name": StageRole.SECOND_OPINION,
+        "file": "second.onnx",
+        "sha256": sha,
+        "spacing_mm": (4.0, 4.0, 4.0),
+        "patch": (16, 16, 16),
+        "classes": ("background", "liver", "tumor"),
+    }
+    return toy_stage(**(values | changes))
+
+
 def write_toy_recipe(
     folder: Path, *, margin_mm: float = 8.0, segments: bool = False, **changes: Any
 ) -> Recipe:

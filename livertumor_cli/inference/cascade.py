@@ -24,9 +24,10 @@ from livertumor_cli.inference.liver_box import (
     stage_grid,
 )
 from livertumor_cli.inference.native import labels_on_scan, tumor_probabilities
+from livertumor_cli.inference.opinions import averaged
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import to_patient_axes
-from livertumor_cli.inference.scales import predict_scales
+from livertumor_cli.inference.scales import Region, ShareOfProgress, predict_scales
 from livertumor_cli.inference.segments import predict_segments, segments_on_scan
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.stopwatch import StopWatch
@@ -100,7 +101,7 @@ def run_cascade(
         volume: The scan in HU.
         recipe: The cascade.
         engines: An opened network for every stage of the recipe.
-        scales: Zoom factors of the second stage; the recipe's own where None.
+        scales: Zoom factors of the stages that look for lesions; the recipe's own where None.
         on_progress: Told after each window.
         watch: Books the steps find_liver, segment_lesions, back_to_scan and find_segments.
 
@@ -118,8 +119,8 @@ def run_cascade(
         (hu, geometry),
         coarse,
         recipe=recipe,
-        engine=engines[StageRole.LESION],
-        scales=scales or lesion.scales,
+        engines=engines,
+        scales=scales,
         on_step=partial(on_progress, "lesions"),
     )
     watch.lap("segment_lesions")
@@ -172,8 +173,7 @@ def _find_liver(
         stage=stage,
         engine=engines[StageRole.LIVER],
         scales=stage.scales,
-        target=stage_grid(geometry, stage),
-        needed=None,
+        region=Region(stage_grid(geometry, stage)),
         on_step=partial(on_progress, "liver"),
     )
     mask = liver_region(prediction, stage)
@@ -186,34 +186,45 @@ def _look_closely(
     coarse: KnownLiver | None,
     *,
     recipe: Recipe,
-    engine: Engine,
-    scales: tuple[float, ...],
+    engines: Mapping[StageRole, Engine],
+    scales: tuple[float, ...] | None,
     on_step: Callable[[int, int], None],
 ) -> Prediction:
-    """The lesion stage's prediction in the liver's box, or over the scan without a first stage.
+    """What the lesion stage, and with it a second opinion, see in the liver's box.
+
+    Without a first stage they look at the whole scan.
 
     Raises:
-        ConfigError: If the stage looks around a liver that no first stage finds.
+        ConfigError: If a stage looks around a liver that no first stage finds.
     """
     hu, geometry = scan
-    stage = recipe.stage(StageRole.LESION)
-    if coarse is None and stage.surroundings_mm is not None:
+    margin_mm = recipe.liver_box_margin_mm
+    stages = recipe.opinions
+    if coarse is None and any(stage.surroundings_mm is not None for stage in stages):
         raise ConfigError(
             f"the recipe '{recipe.name}' lacks the liver stage that its lesion stage looks around.",
             hint="Export the liver stage into the same folder.",
         )
-    margin_mm = recipe.liver_box_margin_mm
-    prediction = predict_scales(
-        hu,
-        geometry,
-        stage=stage,
-        engine=engine,
-        scales=scales,
-        target=grid_about(geometry, coarse, stage=stage, margin_mm=margin_mm),
-        needed=near(coarse, reach_mm(stage, margin_mm)) if coarse else None,
-        on_step=on_step,
+    grids = [grid_about(geometry, coarse, stage=stage, margin_mm=margin_mm) for stage in stages]
+    target = min(grids, key=lambda grid: grid.voxel_ml)
+    predictions = tuple(
+        predict_scales(
+            hu,
+            geometry,
+            stage=stage,
+            engine=engines[stage.name],
+            scales=scales or stage.scales,
+            region=Region(
+                grid,
+                needed=near(coarse, reach_mm(stage, margin_mm)) if coarse else None,
+                target=target,
+            ),
+            on_step=ShareOfProgress(on_step, index, len(stages)),
+        )
+        for index, (stage, grid) in enumerate(zip(stages, grids, strict=True))
     )
-    if coarse and "liver" not in stage.structures:
+    prediction = predictions[0] if len(predictions) == 1 else averaged(*predictions, stages=stages)
+    if coarse and "liver" not in stages[0].structures:
         prediction = _with_liver(prediction, coarse)
     return prediction
 

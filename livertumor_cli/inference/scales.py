@@ -28,16 +28,32 @@ AIR_LIMIT_HU = -500.0
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleProgress:
-    """Spreads the windows of several scales over one progress count."""
+class ShareOfProgress:
+    """Spreads the windows of several scales or networks over one progress count."""
 
     on_step: StepProgress
     index: int
     count: int
 
     def __call__(self, done: int, total: int) -> None:
-        """Report as if every scale had the windows of the present one."""
+        """Report as if every part had the windows of the present one."""
         self.on_step(self.index * total + done, self.count * total)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a stage looks.
+
+    Attributes:
+        grid: The stage's own grid (scale 1).
+        needed: Gives for a grid the voxels worth looking at; all tissue where None. A stage with
+            `surroundings_mm` sees nothing else.
+        target: The grid on which the result stands; the stage's own where None.
+    """
+
+    grid: Geometry
+    needed: Callable[[Geometry], BoolArray] | None = None
+    target: Geometry | None = None
 
 
 def predict_scales(
@@ -47,8 +63,7 @@ def predict_scales(
     stage: Stage,
     engine: Engine,
     scales: tuple[float, ...],
-    target: Geometry,
-    needed: Callable[[Geometry], BoolArray] | None,
+    region: Region,
     on_step: StepProgress,
 ) -> Prediction:
     """Mean probabilities of a stage over scales.
@@ -59,24 +74,23 @@ def predict_scales(
         stage: The stage.
         engine: The stage's network.
         scales: Zoom factors.
-        target: The stage's own grid (scale 1), on which the result stands.
-        needed: Gives for a grid the voxels worth looking at; all tissue where None. A stage with
-            `surroundings_mm` sees nothing else.
+        region: Where the stage looks, and the grid of the result.
         on_step: Told after each window.
 
     Raises:
         BackendError: If the machine's memory will not do.
     """
     classes = 1 + len(stage.structures)
-    grids = [scaled_grid(target, scale=scale, dimensions=stage.dimensions) for scale in scales]
+    target = region.target or region.grid
+    grids = [scaled_grid(region.grid, scale=scale, dimensions=stage.dimensions) for scale in scales]
     require_memory(grids, target=target, classes=classes)
     mean = np.zeros((classes, *target.shape), dtype=np.float32)
     tumors = []
     for index, grid in enumerate(grids):
         image = resample_to(hu, geometry, target=grid, outside_hu=AIR_HU)
         look = image > AIR_LIMIT_HU
-        if needed is not None:
-            near = needed(grid)
+        if region.needed is not None:
+            near = region.needed(grid)
             look &= near
             if stage.surroundings_mm is not None:
                 image[~near] = AIR_HU
@@ -85,7 +99,7 @@ def predict_scales(
             engine=engine,
             stage=stage,
             needed=look,
-            on_step=ScaleProgress(on_step, index, len(scales)),
+            on_step=ShareOfProgress(on_step, index, len(scales)),
         )
         if grid is not target:
             probabilities = bring_to(probabilities, grid, target=target)

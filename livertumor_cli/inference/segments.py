@@ -13,7 +13,7 @@ from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near, rea
 from livertumor_cli.inference.native import slabs
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import interpolate, to_image, to_patient_axes
-from livertumor_cli.inference.scales import predict_scales
+from livertumor_cli.inference.scales import Region, predict_scales
 from livertumor_cli.inference.windows import StepProgress
 from livertumor_cli.recipes.recipe import Stage
 
@@ -48,8 +48,9 @@ def predict_segments(
         stage=stage,
         engine=engine,
         scales=stage.scales,
-        target=grid_about(geometry, liver, stage=stage, margin_mm=margin_mm),
-        needed=looked_at,
+        region=Region(
+            grid_about(geometry, liver, stage=stage, margin_mm=margin_mm), needed=looked_at
+        ),
         on_step=on_step,
     )
     _spread(prediction.probabilities, looked_at(prediction.geometry))

@@ -67,7 +67,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A cascade of one to three stages and where it comes from.
+    """A cascade of one to four stages and where it comes from.
 
     Attributes:
         folder: Folder that holds `recipe.toml` and the ONNX files.
@@ -109,6 +109,12 @@ class Recipe:
             if stage.name == role:
                 return stage
         raise KeyError(f"the recipe {self.name} has no {role} stage")
+
+    @property
+    def opinions(self) -> tuple[Stage, ...]:
+        """The stages that look for lesions: one, or two whose answers are averaged."""
+        roles = (StageRole.LESION, StageRole.SECOND_OPINION)
+        return tuple(stage for stage in self.stages if stage.name in roles)
 
     def with_stage(self, stage: Stage) -> Recipe:
         """The recipe with a stage at its place in the cascade, instead of any of that role.
@@ -238,25 +244,48 @@ def _read_stages(table: Table) -> tuple[Stage, ...]:
     return stages
 
 
+_LAST = (StageRole.SECOND_OPINION, StageRole.SEGMENTS)
+"""Stages that may follow the lesion stage, in this order."""
+
+
 def _check_order(table: Table, stages: tuple[Stage, ...]) -> None:
     """Every stage must find what it needs of those before it."""
     roles = [stage.name for stage in stages]
-    drawing = [role for role in roles if role is not StageRole.SEGMENTS]
-    if roles not in (drawing, [*drawing, StageRole.SEGMENTS]) or drawing not in (
+    first = [role for role in roles if role not in _LAST]
+    last = [role for role in _LAST if role in roles]
+    if roles != [*first, *last] or first not in (
         [StageRole.LIVER, StageRole.LESION],
         [StageRole.LESION],
     ):
         raise table.fault(
             f"the stages are: {', '.join(roles) or 'none'}",
-            hint="Give 'liver' and then 'lesion', or 'lesion' alone; 'segments' may follow.",
+            hint="Give 'liver' and then 'lesion', or 'lesion' alone; 'second_opinion' and then "
+            "'segments' may follow.",
         )
     if "liver" not in stages[0].classes:
-        stage = "the liver stage" if len(drawing) > 1 else "a lesion stage that stands alone"
+        stage = "the liver stage" if len(first) > 1 else "a lesion stage that stands alone"
         raise table.fault(f"{stage} must have the class 'liver'")
     if roles[0] is StageRole.LIVER and stages[0].surroundings_mm is not None:
         raise table.fault("'surroundings_mm' needs a stage before it, whose liver it means")
+    if StageRole.SECOND_OPINION in roles:
+        _check_opinions(table, *stages[len(first) - 1 : len(first) + 1])
     if roles[-1] is StageRole.SEGMENTS:
         _check_segments(table, stages[-1])
+
+
+def _check_opinions(table: Table, lesion: Stage, second: Stage) -> None:
+    """Two answers can be averaged where they mean the same by background."""
+    for stage in (lesion, second):
+        if "liver" not in stage.classes:
+            raise table.fault(f"the {stage.name} stage must have the class 'liver', to be averaged")
+    unknown = [name for name in second.structures if name not in lesion.structures]
+    if unknown:
+        raise table.fault(f"the second opinion tells '{unknown[0]}', the lesion stage does not")
+    if second.thresholds:
+        raise table.fault(
+            "the second opinion has 'thresholds'",
+            hint="Those of the lesion stage hold for the average of both.",
+        )
 
 
 def _check_segments(table: Table, stage: Stage) -> None:

@@ -16,6 +16,8 @@ class StageRole(StrEnum):
     """Finds the box that holds the liver."""
     LESION = "lesion"
     """Works in that box, or in the whole scan where no stage comes before it."""
+    SECOND_OPINION = "second_opinion"
+    """Looks where the lesion stage looks; what the two say is averaged."""
     SEGMENTS = "segments"
     """Tells the Couinaud segments of the liver that the stages before it have drawn."""
 
@@ -90,6 +92,8 @@ class Stage:
         cuda_precision: Lowest precision allowed on an NVIDIA GPU.
         surroundings_mm: What lies further than this from the first stage's liver is blanked in the
             input; None shows everything in the liver box.
+        half_weights_changed_share: Share of the proof's voxels whose class the network's weights
+            changed when the file stored them as float16; None where it stores float32.
         thresholds: Class to the probability from which it counts; others by the largest.
     """
 
@@ -112,6 +116,7 @@ class Stage:
     cpu_precision: CpuPrecision = CpuPrecision.F32
     cuda_precision: CudaPrecision = CudaPrecision.F32
     surroundings_mm: float | None = None
+    half_weights_changed_share: float | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
