@@ -85,6 +85,7 @@ def run_batch(
         plan = batch.plan(found.cases, selection or Selection())
         try:
             batch.run(plan, observe=observe, should_stop=should_stop)
+            batch.forget_replaced(found.cases)
         finally:
             batch.sum_up()
         return observe, batch.plan(found.cases, Selection())

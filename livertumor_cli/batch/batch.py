@@ -15,6 +15,7 @@ from livertumor_cli.batch.failure import CRASHED
 from livertumor_cli.batch.journal import JOURNAL, Journal, Status
 from livertumor_cli.batch.local import LocalRun
 from livertumor_cli.batch.out_folder import taken
+from livertumor_cli.batch.places import replaced
 from livertumor_cli.batch.plan import BatchPlan, Selection, Task, make_plan
 from livertumor_cli.batch.settings import BatchSettings, settings_id
 from livertumor_cli.batch.summary import write_summary
@@ -98,6 +99,18 @@ class Batch:
         if self.networks is None:
             self.networks = open_networks(self.settings.segment)
         LocalRun(context, self.networks).run(plan.to_run)
+
+    def forget_replaced(self, found: Sequence[BatchCase]) -> None:
+        """Leave out of the tables the places whose files belong to other cases by now.
+
+        Args:
+            found: Every case that there is.
+
+        Raises:
+            OutputError: If the journal cannot be written.
+        """
+        for origin in replaced(self.journal.origins(), found):
+            self.journal.forget(origin)
 
     def sum_up(self) -> dict[str, Any]:
         """Write the tables and the page over all cases; returns the content of `summary.json`."""

@@ -8,10 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from livertumor_cli.batch.case import BatchCase, case_name
+from livertumor_cli.batch.case import case_name
 from livertumor_cli.batch.events import CaseEnd, Observer, Outcome
 from livertumor_cli.batch.failure import CRASHED, Failure, failure_of, is_about_memory
-from livertumor_cli.batch.journal import Journal, Origin
+from livertumor_cli.batch.journal import Journal
+from livertumor_cli.batch.places import origin_of
 from livertumor_cli.batch.plan import (
     MOST_CRASHES,
     PlannedCase,
@@ -68,7 +69,7 @@ class CaseBook:
             since: `time.monotonic` when it was taken up.
         """
         context = self.context
-        context.journal.saw(planned.case.stamp, input_id, _origin(planned.case))
+        context.journal.saw(planned.case.stamp, input_id, origin_of(planned.case))
         if self._is_known(planned, input_id):
             seconds = time.monotonic() - since
             name = case_name(input_id)
@@ -105,7 +106,7 @@ class CaseBook:
         """Note that a case's content could not be read: it is known by its place only."""
         case = planned.case
         input_id = f"unread-{case.stamp}"
-        self.context.journal.saw(case.stamp, input_id, _origin(case))
+        self.context.journal.saw(case.stamp, input_id, origin_of(case))
         self.fail(planned, input_id, failure, since=since)
 
     def fail(self, planned: PlannedCase, input_id: str, failure: Failure, *, since: float) -> None:
@@ -152,7 +153,3 @@ class CaseBook:
         return not context.settings.overwrite and is_outdated(
             context.journal, input_id, context.settings_id, out=context.out
         )
-
-
-def _origin(case: BatchCase) -> Origin:
-    return Origin(str(case.path), case.study_uid)

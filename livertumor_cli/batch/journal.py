@@ -130,6 +130,10 @@ class Journal:
             record = {"stamp": stamp, "input": input_id, **asdict(origin)}
             self._append({"event": "seen", **record})
 
+    def forget(self, origin: Origin) -> None:
+        """Something else lies in a place by now; results stay, and are known again by content."""
+        self._append({"event": "replaced", **asdict(origin)})
+
     def started(self, input_id: str, settings: str) -> None:
         """Work on a case begins."""
         self._append({"event": "started", "input": input_id, "settings": settings})
@@ -177,6 +181,9 @@ class Journal:
         state, event = self._state, record["event"]
         if event == "settings":
             state.settings.add(record["settings"])
+            return
+        if event == "replaced":
+            state.origins.pop(Origin(record["source"], record["study_uid"]), None)
             return
         input_id = record["input"]
         if event == "seen":

@@ -80,6 +80,7 @@ def watch_folder(
         plan = batch.plan(cases, Selection())
         if plan.to_run:
             batch.run(plan, observe=observe, should_stop=should_stop)
+            batch.forget_replaced(found.cases)
             batch.sum_up()
         wake_s = time.monotonic() + every_s
         while time.monotonic() < wake_s and not should_stop():

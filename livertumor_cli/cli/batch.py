@@ -155,6 +155,7 @@ def run_and_sum_up(
         try:
             with show_batch(total=total, quiet=quiet, as_json=is_json) as observe:
                 opened.run(plan, observe=observe, should_stop=stop)
+            opened.forget_replaced(found.cases)
         except OutputError:
             with suppress(OutputError):
                 opened.sum_up()
