@@ -89,7 +89,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_bytes(b"a model")
 
     monkeypatch.setattr(stage_export, "write_onnx", write)
-    monkeypatch.setattr(stage_export, "compare_with_torch", lambda *_: Agreement(0.0, 0.0))
+    monkeypatch.setattr(stage_export, "compare_with_torch", lambda *_, **__: Agreement(0, 0))
     monkeypatch.setattr(stage_export, "proof_images", lambda *_, **__: [])
 
 
@@ -275,7 +275,7 @@ def test_a_file_that_fails_its_proof_leaves_the_recipe_as_it_was(
     recipe_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     before = contents(recipe_folder)
-    monkeypatch.setattr(stage_export, "compare_with_torch", lambda *_: Agreement(1.0, 0.5))
+    monkeypatch.setattr(stage_export, "compare_with_torch", lambda *_, **__: Agreement(1, 0.5))
     with pytest.raises(ModelContractError):
         export_stage(a_checkpoint(tmp_path, TINY_UCA), recipe_folder)
     assert contents(recipe_folder) == before

@@ -37,12 +37,18 @@ from livertumor_cli.cli.options import PATH
     metavar="CODE",
     help="Where x, y, z of its training images point, such as RAS (default: LPS).",
 )
+@click.option(
+    "--half-weights",
+    is_flag=True,
+    help="Store the weights as float16: half the file, the same arithmetic.",
+)
 def export(
     checkpoint: Path,
     output: Path,
     patch: tuple[int, int, int] | None,
     stage: str | None,
     axes: str | None,
+    half_weights: bool,
 ) -> None:
     """Export CHECKPOINT as ONNX into a recipe, and prove it against torch.
 
@@ -59,7 +65,9 @@ def export(
     from livertumor_cli.recipes.recipe import StageRole
 
     role = StageRole(stage) if stage else None
-    exported = export_any(checkpoint, output, patch=patch, role=role, axes=axes)
+    exported = export_any(
+        checkpoint, output, patch=patch, role=role, axes=axes, half_weights=half_weights
+    )
     click.echo(
         f"{exported.file}: largest logit difference {exported.agreement.logit_difference:.1e}, "
         f"class changed in {exported.agreement.changed_share:.1e} of the voxels"

@@ -218,6 +218,9 @@ def _stage_rows(stage: Stage) -> Iterator[tuple[str, str]]:
     yield "Stage", f"{stage.name}: {stage.network}, {stage.dimensions}D"
     yield "File", stage.file
     yield "SHA-256", stage.sha256
+    if stage.half_weights_changed_share is not None:
+        share = stage.half_weights_changed_share
+        yield "Weights", f"float16, which changes the class of {share:.1e} of the voxels"
     yield "Grid", grid
     yield (
         "Windows",

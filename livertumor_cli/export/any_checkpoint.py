@@ -19,6 +19,7 @@ def export_any(
     patch: tuple[int, int, int] | None = None,
     role: StageRole | None = None,
     axes: str | None = None,
+    half_weights: bool = False,
 ) -> ExportedStage:
     """Export a checkpoint of this program, a model folder of nnU-Net v2 or a MONAI bundle.
 
@@ -28,6 +29,7 @@ def export_any(
         patch: Input size z, y, x; the one that it was trained for when None.
         role: Which stage a foreign network becomes; lesion when None. Ours say it themselves.
         axes: Where the axes of the training images of a foreign network point.
+        half_weights: Whether the file stores its weights as float16.
 
     Raises:
         LiverTumorError: As `export_stage`, `read_nnunet`, `read_bundle` and `export_foreign` do.
@@ -38,7 +40,8 @@ def export_any(
         raise ModelNotFoundError(f"there is no checkpoint {checkpoint}.") from error
     foreign = _read_foreign(checkpoint, axes=require_axes(axes) if axes else None)
     if foreign is not None:
-        return export_foreign(foreign, folder, role=role or StageRole.LESION, patch=patch)
+        role = role or StageRole.LESION
+        return export_foreign(foreign, folder, role=role, patch=patch, half_weights=half_weights)
     if checkpoint.is_dir():
         raise ModelNotFoundError(
             f"{checkpoint} is neither a model folder of nnU-Net v2, which has {PLANS}, nor a MONAI "
@@ -47,7 +50,7 @@ def export_any(
         )
     if role is not None or axes is not None:
         raise ConfigError("--stage and --axes are for checkpoints of other programs.")
-    return export_stage(checkpoint, folder, patch=patch)
+    return export_stage(checkpoint, folder, patch=patch, half_weights=half_weights)
 
 
 def _read_foreign(checkpoint: Path, *, axes: str | None) -> ForeignNetwork | None:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from livertumor_cli.anatomy import CLASS_NAMES
 from livertumor_cli.errors import ConfigError
-from livertumor_cli.export.onnx_export import compare_with_torch, require_agreement, write_onnx
-from livertumor_cli.export.stage_export import ExportedStage, proof_images, workplace
+from livertumor_cli.export.onnx_export import write_onnx
+from livertumor_cli.export.stage_export import ExportedStage, proven, workplace
 from livertumor_cli.export.to_recipe import LIVER_BOX_MARGIN_MM, NOT_STATED, require_place
 from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.geometry import Spacing
@@ -164,6 +164,7 @@ def export_foreign(
     *,
     role: StageRole = StageRole.LESION,
     patch: tuple[int, int, int] | None = None,
+    half_weights: bool = False,
 ) -> ExportedStage:
     """Export a foreign network into a recipe's folder, where it replaces an older file.
 
@@ -172,6 +173,7 @@ def export_foreign(
         folder: The recipe's folder; made where it is missing.
         role: Which stage it becomes.
         patch: Input size z, y, x; its own when None.
+        half_weights: Whether the file stores its weights as float16.
 
     Raises:
         ConfigError: If the patch does not fit the network, or the stage the recipe.
@@ -190,9 +192,9 @@ def export_foreign(
         file = Path(inside) / f"{role}.onnx"
         write_onnx(network, file, patch=foreign.patch, metadata={"livertumor": foreign.name})
         stage = _stage(foreign, role=role, sha256=sha256_of(file))
-        images = proof_images(stage, spacing_mm=foreign.spacing_mm)
-        agreement = compare_with_torch(network, file, images)
-        require_agreement(agreement, file)
+        stage, agreement = proven(
+            stage, file, network, spacing_mm=foreign.spacing_mm, half_weights=half_weights
+        )
         file = file.replace(folder / file.name)
     write_text(folder / RECIPE_FILE, to_toml(_recipe_with(folder, stage, foreign)))
     return ExportedStage(file, agreement)

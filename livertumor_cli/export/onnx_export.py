@@ -20,10 +20,14 @@ from livertumor_cli.engine.open_engine import open_engine
 from livertumor_cli.errors import ModelContractError
 from livertumor_cli.export.instance_norm import with_exact_norms
 from livertumor_cli.io.atomic import make_folder, write_bytes
+from livertumor_cli.recipes.recipe import Activation
 
 OPSET = 20
 LARGEST_LOGIT_DIFFERENCE = 1e-3
 LARGEST_CHANGED_SHARE = 1e-5
+
+LARGEST_CHANGED_SHARE_OF_HALF_WEIGHTS = 1e-3
+"""Where weights are rounded to float16, classes change at the borders of structures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Agreement:
 
     Attributes:
         logit_difference: Largest absolute difference of any logit.
-        changed_share: Share of the voxels whose largest class differs.
+        changed_share: Share of the voxels whose class differs.
     """
 
     logit_difference: float
@@ -108,13 +112,20 @@ def strip_builder(model: onnx.ModelProto) -> None:
     model.doc_string = ""
 
 
-def compare_with_torch(network: nn.Module, path: Path, images: list[FloatArray]) -> Agreement:
+def compare_with_torch(
+    network: nn.Module,
+    path: Path,
+    images: list[FloatArray],
+    *,
+    activation: Activation = Activation.SOFTMAX,
+) -> Agreement:
     """Run torch and ONNX Runtime on the same patches in float32.
 
     Args:
         network: The torch network.
         path: The exported file.
         images: Network inputs, shape (z, y, x) or (y, x) each.
+        activation: What makes classes of the logits.
     """
     request = EngineRequest(file=path, device=Device.CPU, kind=EngineKind.ONNXRUNTIME)
     engine = open_engine(request)
@@ -126,10 +137,18 @@ def compare_with_torch(network: nn.Module, path: Path, images: list[FloatArray])
             expected = network(torch.from_numpy(batch)).numpy()
         obtained = engine.run(batch)
         differences.append(float(np.abs(expected - obtained).max()))
-        changed += int((expected.argmax(1) != obtained.argmax(1)).sum())
+        changed += _changed_voxels(expected, obtained, activation)
         voxels += image.size
     # Python's max would pass over a difference that is no number.
     return Agreement(float(np.max(differences)), changed / max(voxels, 1))
+
+
+def _changed_voxels(expected: FloatArray, obtained: FloatArray, activation: Activation) -> int:
+    """Voxels whose class differs between two sets of logits, shape (1, classes, ...) each."""
+    if activation is Activation.SIGMOID:
+        # Each structure is judged by itself; a logit of 0 is a probability of one half.
+        return int(((expected > 0) != (obtained > 0)).any(axis=1).sum())
+    return int((expected.argmax(1) != obtained.argmax(1)).sum())
 
 
 def require_agreement(agreement: Agreement, path: Path) -> None:
@@ -144,4 +163,20 @@ def require_agreement(agreement: Agreement, path: Path) -> None:
             f"{path.name} differs from its network: logits by {agreement.logit_difference:.2e}, "
             f"class in {agreement.changed_share:.2e} of the voxels.",
             hint="The file was not taken into the recipe.",
+        )
+
+
+def require_half_agreement(agreement: Agreement, path: Path) -> None:
+    """Refuse a file whose network sees other things since its weights were rounded to float16.
+
+    Raises:
+        ModelContractError: If too many classes differ, or logits are no numbers.
+    """
+    is_close = agreement.changed_share <= LARGEST_CHANGED_SHARE_OF_HALF_WEIGHTS
+    if not (is_close and np.isfinite(agreement.logit_difference)):
+        raise ModelContractError(
+            f"with weights stored as float16 {path.name} differs from its network: class in "
+            f"{agreement.changed_share:.2e} of the voxels, of which at most "
+            f"{LARGEST_CHANGED_SHARE_OF_HALF_WEIGHTS:.0e} may.",
+            hint="Export it without --half-weights.",
         )

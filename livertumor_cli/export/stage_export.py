@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from torch import nn
 
 from livertumor_cli.arrays import FloatArray
 from livertumor_cli.errors import ConfigError, ModelError
+from livertumor_cli.export.half_weights import halve_weights
 from livertumor_cli.export.onnx_export import (
     Agreement,
     compare_with_torch,
     require_agreement,
+    require_half_agreement,
     write_onnx,
 )
 from livertumor_cli.export.to_recipe import put_stage, require_place, role_of, stage_of
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.geometry import Spacing
 from livertumor_cli.inference.intensity import prepare_intensity
 from livertumor_cli.inference.resample import patient_grid, resample_to
@@ -46,7 +50,11 @@ class ExportedStage:
 
 
 def export_stage(
-    checkpoint: Path, folder: Path, *, patch: tuple[int, int, int] | None = None
+    checkpoint: Path,
+    folder: Path,
+    *,
+    patch: tuple[int, int, int] | None = None,
+    half_weights: bool = False,
 ) -> ExportedStage:
     """Export a checkpoint into a recipe's folder, where it replaces an older file of its stage.
 
@@ -54,6 +62,7 @@ def export_stage(
         checkpoint: Weights that `livertumor train` wrote.
         folder: The recipe's folder; made where it is missing.
         patch: Input size z, y, x; the task's own when None.
+        half_weights: Whether the file stores its weights as float16.
 
     Raises:
         ConfigError: If the patch does not fit the network, or the stage the recipe.
@@ -73,9 +82,9 @@ def export_stage(
         axes = sizes[-task.dimensions :]
         write_onnx(network, file, patch=axes, metadata={"livertumor": task.name, **metadata})
         stage = stage_of(task, file=file, patch=sizes)
-        images = proof_images(stage, spacing_mm=task.spacing_mm)
-        agreement = compare_with_torch(network, file, images)
-        require_agreement(agreement, file)
+        stage, agreement = proven(
+            stage, file, network, spacing_mm=task.spacing_mm, half_weights=half_weights
+        )
         # Only now: a recipe must never name a file that has not proven itself.
         file = file.replace(folder / file.name)
     put_stage(folder, stage, task=task)
@@ -104,6 +113,34 @@ def workplace(folder: Path) -> TemporaryDirectory[str]:
         return TemporaryDirectory(prefix=".export-", dir=folder)
     except OSError as error:
         raise output_error(error, path=folder) from error
+
+
+def proven(
+    stage: Stage, file: Path, network: nn.Module, *, spacing_mm: Spacing, half_weights: bool
+) -> tuple[Stage, Agreement]:
+    """A stage whose file computes what its network computes, and how far the two are apart.
+
+    Args:
+        stage: As the recipe is to name it.
+        file: Its ONNX file in float32; its weights become float16 where that is asked.
+        network: In torch.
+        spacing_mm: Grid of the network.
+        half_weights: Whether the file stores float16; the stage then says what that changes.
+
+    Raises:
+        ModelContractError: If the file differs from the network.
+    """
+    images = proof_images(stage, spacing_mm=spacing_mm)
+    agreement = compare_with_torch(network, file, images, activation=stage.activation)
+    require_agreement(agreement, file)
+    if not half_weights:
+        return stage, agreement
+    # After the proof in float32: what differs from here on is the rounding of the weights alone.
+    halve_weights(file)
+    agreement = compare_with_torch(network, file, images, activation=stage.activation)
+    require_half_agreement(agreement, file)
+    share = agreement.changed_share
+    return replace(stage, sha256=sha256_of(file), half_weights_changed_share=share), agreement
 
 
 def proof_images(stage: Stage, *, spacing_mm: Spacing) -> list[FloatArray]:

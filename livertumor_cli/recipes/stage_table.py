@@ -31,6 +31,7 @@ OPTIONAL_KEYS = (
     "cpu_precision",
     "cuda_precision",
     "surroundings_mm",
+    "half_weights_changed_share",
     "thresholds",
 )
 REQUIRED_KEYS = tuple(key for key in Stage.__slots__ if key not in OPTIONAL_KEYS)
@@ -73,6 +74,7 @@ def read_stage(values: Mapping[str, object], *, where: str) -> Stage:
         cpu_precision=table.choice("cpu_precision", CpuPrecision, default=CpuPrecision.F32),
         cuda_precision=table.choice("cuda_precision", CudaPrecision, default=CudaPrecision.F32),
         surroundings_mm=_read_surroundings(table),
+        half_weights_changed_share=_read_changed_share(table),
         thresholds=_read_thresholds(table, classes),
     )
 
@@ -173,6 +175,15 @@ def _read_surroundings(table: Table) -> float | None:
     if length < 0:
         raise table.fault(f"'surroundings_mm' must be 0 or more, not {length}")
     return length
+
+
+def _read_changed_share(table: Table) -> float | None:
+    if not table.has("half_weights_changed_share"):
+        return None
+    share = table.number("half_weights_changed_share")
+    if not 0 <= share <= 1:
+        raise table.fault(f"'half_weights_changed_share' must lie from 0 to 1, not {share}")
+    return share
 
 
 def _read_thresholds(table: Table, classes: tuple[str, ...]) -> dict[str, float]:
