@@ -30,8 +30,9 @@ from livertumor_cli.export import stage_export
 from livertumor_cli.export.onnx_export import Agreement, compare_with_torch, require_agreement
 from livertumor_cli.export.stage_export import ExportedStage, export_stage
 from livertumor_cli.export.to_recipe import put_stage, require_place, role_of, stage_of
+from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.networks.uca_net import UCANet, UCANetConfig
-from livertumor_cli.recipes.recipe import CpuPrecision, Scores, load_recipe, to_toml
+from livertumor_cli.recipes.recipe import CpuPrecision, Scores, StageRole, load_recipe, to_toml
 from livertumor_cli.recipes.store import verify_recipe
 from livertumor_cli.training.checkpoint import save_weights
 from livertumor_cli.training.tasks import TASKS, Task
@@ -250,12 +251,49 @@ def test_putting_the_same_stage_again_changes_nothing(recipe_folder: Path):
     recipe = replace(load_recipe(recipe_folder), scores=measured)
     (recipe_folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     text = (recipe_folder / "recipe.toml").read_bytes()
-    stage = stage_of(TINY_UCA, file=recipe_folder / "lesion.onnx", patch=TINY_UCA.inference_patch)
+    (there,) = recipe.stages
+    stage = stage_of(TINY_UCA, role=there.name, patch=there.patch, sha256=there.sha256)
     put_stage(recipe_folder, stage, task=TINY_UCA)
     assert (recipe_folder / "recipe.toml").read_bytes() == text
 
 
+@pytest.mark.usefixtures("_quick")
+def test_a_lesion_network_may_become_the_second_opinion(recipe_folder: Path, tmp_path: Path):
+    (first,) = load_recipe(recipe_folder).stages
+    second = StageRole.SECOND_OPINION
+    exported = export_stage(a_checkpoint(tmp_path, TINY_UCA), recipe_folder, role=second)
+    assert exported.file == recipe_folder / "second_opinion.onnx"
+    recipe = load_recipe(recipe_folder)
+    assert [stage.name for stage in recipe.stages] == [StageRole.LESION, second]
+    assert recipe.stage(StageRole.LESION) == first
+    assert recipe.stage(second).sha256 == sha256_of(exported.file)
+
+
 # Refusals
+
+
+def test_a_liver_network_is_no_second_opinion(recipe_folder: Path, tmp_path: Path):
+    before = contents(recipe_folder)
+    with pytest.raises(ConfigError, match="cannot become a second_opinion stage"):
+        export_stage(
+            a_checkpoint(tmp_path, TINY_LIVER), recipe_folder, role=StageRole.SECOND_OPINION
+        )
+    assert contents(recipe_folder) == before
+
+
+def test_a_second_opinion_that_tells_more_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    first = replace(
+        stage_of(TINY_UCA, role=StageRole.LESION, patch=TINY_UCA.inference_patch),
+        classes=("background", "liver", "tumor"),
+    )
+    put_stage(folder, first, task=TINY_UCA)
+    monkeypatch.setattr(stage_export, "write_onnx", None)
+    with pytest.raises(RecipeError, match="the second opinion tells 'vessel'"):
+        export_stage(a_checkpoint(tmp_path, TINY_UCA), folder, role=StageRole.SECOND_OPINION)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -27,9 +27,9 @@ from livertumor_cli.cli.options import PATH
 )
 @click.option(
     "--stage",
-    type=click.Choice(["liver", "lesion"]),
+    type=click.Choice(["liver", "lesion", "second_opinion"]),
     default=None,
-    help="What a network of another program becomes (default: lesion).",
+    help="What the network becomes (default: what it was trained for, lesion if it does not say).",
 )
 @click.option(
     "--axes",
@@ -53,8 +53,8 @@ def export(
     """Export CHECKPOINT as ONNX into a recipe, and prove it against torch.
 
     CHECKPOINT is a .safetensors file of `livertumor train`, a model folder of nnU-Net v2 or a MONAI
-    bundle. Nothing in it is executed. A recipe begins with its lesion stage; then a liver stage and
-    one for segments may join it.
+    bundle. Nothing in it is executed. A recipe begins with its lesion stage; then a liver stage, a
+    second opinion and one for segments may join it.
 
     Example: livertumor export runs/lesion/best.safetensors -o weights/uca-net
     """

@@ -27,7 +27,8 @@ def export_any(
         checkpoint: File or folder.
         folder: The recipe's folder; made where it is missing.
         patch: Input size z, y, x; the one that it was trained for when None.
-        role: Which stage a foreign network becomes; lesion when None. Ours say it themselves.
+        role: Which stage it becomes; when None lesion for a foreign network, and of ours the one
+            that it was trained for.
         axes: Where the axes of the training images of a foreign network point.
         half_weights: Whether the file stores its weights as float16.
 
@@ -48,9 +49,9 @@ def export_any(
             f"bundle, which has {METADATA}.",
             hint="Of a run of `livertumor train` give best.safetensors.",
         )
-    if role is not None or axes is not None:
-        raise ConfigError("--stage and --axes are for checkpoints of other programs.")
-    return export_stage(checkpoint, folder, patch=patch, half_weights=half_weights)
+    if axes is not None:
+        raise ConfigError("--axes is for checkpoints of other programs.")
+    return export_stage(checkpoint, folder, patch=patch, role=role, half_weights=half_weights)
 
 
 def _read_foreign(checkpoint: Path, *, axes: str | None) -> ForeignNetwork | None:

@@ -217,7 +217,10 @@ def _require_patch(network: AdaptedNetwork, foreign: ForeignNetwork) -> None:
 
 
 def _stage(foreign: ForeignNetwork, *, role: StageRole, sha256: str) -> Stage:
-    is_sigmoid = foreign.activation is Activation.SIGMOID
+    # A second opinion is averaged before any threshold.
+    has_thresholds = (
+        foreign.activation is Activation.SIGMOID and role is not StageRole.SECOND_OPINION
+    )
     inner = [name for name in foreign.classes if name in ("tumor", "vessel")]
     return Stage(
         name=role,
@@ -236,7 +239,7 @@ def _stage(foreign: ForeignNetwork, *, role: StageRole, sha256: str) -> Stage:
         activation=foreign.activation,
         scales=(1.0,),
         fusion=Fusion.MEAN,
-        thresholds=dict.fromkeys(inner, _REGION_THRESHOLD) if is_sigmoid else {},
+        thresholds=dict.fromkeys(inner, _REGION_THRESHOLD) if has_thresholds else {},
     )
 
 

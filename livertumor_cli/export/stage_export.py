@@ -19,14 +19,20 @@ from livertumor_cli.export.onnx_export import (
     require_half_agreement,
     write_onnx,
 )
-from livertumor_cli.export.to_recipe import put_stage, require_place, role_of, stage_of
+from livertumor_cli.export.to_recipe import (
+    put_stage,
+    recipe_with,
+    require_place,
+    role_of,
+    stage_of,
+)
 from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.geometry import Spacing
 from livertumor_cli.inference.intensity import prepare_intensity
 from livertumor_cli.inference.resample import patient_grid, resample_to
 from livertumor_cli.io.atomic import make_folder, output_error
 from livertumor_cli.phantom import PhantomSpec, make_phantom
-from livertumor_cli.recipes.recipe import Stage
+from livertumor_cli.recipes.recipe import Stage, StageRole
 from livertumor_cli.training.checkpoint import load_weights, read_metadata
 from livertumor_cli.training.tasks import Task, find_task
 
@@ -54,6 +60,7 @@ def export_stage(
     folder: Path,
     *,
     patch: tuple[int, int, int] | None = None,
+    role: StageRole | None = None,
     half_weights: bool = False,
 ) -> ExportedStage:
     """Export a checkpoint into a recipe's folder, where it replaces an older file of its stage.
@@ -62,6 +69,7 @@ def export_stage(
         checkpoint: Weights that `livertumor train` wrote.
         folder: The recipe's folder; made where it is missing.
         patch: Input size z, y, x; the task's own when None.
+        role: Which stage it becomes; the one that it was trained for when None.
         half_weights: Whether the file stores its weights as float16.
 
     Raises:
@@ -72,16 +80,19 @@ def export_stage(
         OutputError: If the folder cannot be written.
     """
     task = _task_of(checkpoint)
-    require_place(folder, role_of(task))
+    role = role_of(task, role)
+    require_place(folder, role)
     sizes = patch or task.inference_patch
     _require_fitting(sizes, task)
+    # Before any work: the stage must go with those that are there.
+    recipe_with(folder, stage_of(task, role=role, patch=sizes), task=task)
     network = task.build()
     metadata = load_weights(checkpoint, network)
     with workplace(folder) as inside:
-        file = Path(inside) / f"{role_of(task)}.onnx"
+        file = Path(inside) / f"{role}.onnx"
         axes = sizes[-task.dimensions :]
         write_onnx(network, file, patch=axes, metadata={"livertumor": task.name, **metadata})
-        stage = stage_of(task, file=file, patch=sizes)
+        stage = stage_of(task, role=role, patch=sizes, sha256=sha256_of(file))
         stage, agreement = proven(
             stage, file, network, spacing_mm=task.spacing_mm, half_weights=half_weights
         )

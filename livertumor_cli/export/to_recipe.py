@@ -7,7 +7,6 @@ from pathlib import Path
 
 from livertumor_cli.errors import ConfigError
 from livertumor_cli.export.papers import PAPERS, Paper
-from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.recipes.recipe import (
     RECIPE_FILE,
@@ -19,6 +18,7 @@ from livertumor_cli.recipes.recipe import (
     StageRole,
     Weighting,
     load_recipe,
+    parse_recipe,
     to_toml,
 )
 from livertumor_cli.training.tasks import Task
@@ -28,19 +28,26 @@ NOT_STATED = "not stated"
 """Texts of a recipe made by an export; whoever trained the network knows what belongs there."""
 
 
-def stage_of(task: Task, *, file: Path, patch: tuple[int, int, int]) -> Stage:
+UNPROVEN = "0" * 64
+"""SHA-256 of a stage whose file is not written yet."""
+
+
+def stage_of(
+    task: Task, *, role: StageRole, patch: tuple[int, int, int], sha256: str = UNPROVEN
+) -> Stage:
     """The recipe's stage for a trained task, as the training prepared its data.
 
     Args:
         task: What was trained.
-        file: The exported ONNX file.
-        patch: Its input size, z, y, x.
+        role: What it becomes.
+        patch: Input size of the exported file, z, y, x.
+        sha256: Of that file.
     """
     return Stage(
-        name=role_of(task),
+        name=role,
         network=task.network,
-        file=file.name,
-        sha256=sha256_of(file),
+        file=f"{role}.onnx",
+        sha256=sha256,
         dimensions=task.dimensions,
         spacing_mm=task.spacing_mm,
         patch=patch,
@@ -77,22 +84,39 @@ def require_place(folder: Path, role: StageRole) -> None:
         )
 
 
-def role_of(task: Task) -> StageRole:
-    """Which stage of a recipe a task trains: the last part of its name."""
-    return StageRole(task.name.rpartition("/")[2])
+def role_of(task: Task, wish: StageRole | None = None) -> StageRole:
+    """Which stage of a recipe a task's network becomes.
+
+    Args:
+        task: The last part of its name is the stage that it trains.
+        wish: A network that looks for lesions may also become the second opinion.
+
+    Raises:
+        ConfigError: If the network cannot become what is wished.
+    """
+    own = StageRole(task.name.rpartition("/")[2])
+    if wish in (None, own) or (own, wish) == (StageRole.LESION, StageRole.SECOND_OPINION):
+        return wish or own
+    raise ConfigError(
+        f"a checkpoint of {task.name} cannot become a {wish} stage.",
+        hint="Leave --stage out: the checkpoint says itself what it is.",
+    )
 
 
-def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
-    """Write or update `recipe.toml` so that it names a stage's new file.
+def recipe_with(folder: Path, stage: Stage, *, task: Task) -> Recipe:
+    """The folder's recipe with a stage, or a new one; checked as if it were read.
 
     In an existing recipe the texts and the other stages stay, and of this stage thresholds,
     precisions and scales, unless another network or other classes take its place: they were chosen
     for those outputs. Scores that were measured with the older stage go.
 
     Args:
-        folder: The recipe's folder, which holds the stage's file.
+        folder: The recipe's folder.
         stage: The new stage.
         task: Gives a new recipe its name.
+
+    Raises:
+        RecipeError: If the stage cannot stand there.
     """
     if (folder / RECIPE_FILE).is_file():
         recipe = _with_stage(load_recipe(folder), stage)
@@ -110,6 +134,12 @@ def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
             liver_box_margin_mm=LIVER_BOX_MARGIN_MM,
             stages=(stage,),
         )
+    return parse_recipe(to_toml(recipe), folder=folder)
+
+
+def put_stage(folder: Path, stage: Stage, *, task: Task) -> Recipe:
+    """Write or update `recipe.toml` so that it names a stage's new file; see `recipe_with`."""
+    recipe = recipe_with(folder, stage, task=task)
     write_text(folder / RECIPE_FILE, to_toml(recipe))
     return recipe
 
