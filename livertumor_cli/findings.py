@@ -85,7 +85,8 @@ class Lesion:
         mean_hu: Mean over the lesion's voxels.
         volume_range_ml: Volume with its surface half a voxel further in and out; None where it was
             not measured.
-        scale_range_ml: Smallest and largest volume over the scales that ran; None with one scale.
+        scale_range_ml: Smallest and largest volume that one network at one scale draws; None with
+            one of both.
         density: Spread of its HU.
         surroundings: Capsule, vessels, segments.
         mean_probability: Mean tumor probability over its voxels; None where no network drew it.

@@ -113,7 +113,7 @@ def test_rows_and_facts():
     assert facts["Capsule"] == "12.3 mm away"
     assert "Nearest vessel" not in facts
     assert facts["Segments (approximate)"] == "VIII (75 %), V (25 %)"
-    assert "Volume over scales" not in facts
+    assert "Volume of single runs" not in facts
 
 
 @pytest.mark.parametrize(("z_mm", "text"), [(-339.24, "I 339.2 mm"), (12.0, "S 12.0 mm")])

@@ -117,11 +117,12 @@ def lesion_facts(lesion: Mapping[str, Any]) -> list[tuple[str, str]]:
     Args:
         lesion: One of the report's.
     """
-    scales = lesion["volume_range_scales_ml"]
+    # A run is one network at one scale.
+    runs = lesion["volume_range_scales_ml"]
     facts = [
         ("Slice", f"{lesion['slice_index']}, at {_height(lesion)}"),
         ("Volume", volume(lesion)),
-        ("Volume over scales", "" if scales is None else f"{scales[0]:.2f} to {scales[1]:.2f} ml"),
+        ("Volume of single runs", "" if runs is None else f"{runs[0]:.2f} to {runs[1]:.2f} ml"),
         ("Maximum 3D", cell(lesion["max_3d_diameter_mm"], 1, "mm")),
         ("Equal sphere", cell(lesion["equivalent_sphere_diameter_mm"], 1, "mm")),
         ("Density", f"{cell(lesion['mean_hu'], 0)} ± {cell(lesion['sd_hu'], 0)} HU"),
