@@ -1,7 +1,7 @@
 """Single numbers of the structured report: value, unit, code and how they were derived.
 
-Only what standard codes can say goes into the report. Volume of single runs, diameter of the sphere of
-the same volume, area of contact with vessels and shares of segments have none; `report.json` has
+Only what standard codes can say goes into the report. Volume of single runs, diameter of the sphere
+of the same volume, area of contact with vessels and shares of segments have none; `report.json` has
 them.
 """
 
