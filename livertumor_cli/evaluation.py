@@ -24,7 +24,7 @@ from livertumor_cli.measure.cohort import summarize
 from livertumor_cli.measure.comparison import CaseAgreement, compare_case
 from livertumor_cli.report.evaluation_report import DEFINITIONS, cases_csv, lesions_csv
 from livertumor_cli.report.json_report import program_identity, report_text
-from livertumor_cli.volume import LabelMap
+from livertumor_cli.volume import LabelMap, text_name
 
 Progress = Callable[[str, int, int], None]
 """Told (step, done, total)."""
@@ -150,8 +150,8 @@ def case_document(pair: CasePair, agreement: CaseAgreement) -> dict[str, Any]:
     """Everything measured on one case, with its names."""
     return {
         "case": pair.name,
-        "prediction": pair.prediction.labels.name,
-        "reference": pair.reference.labels.name,
+        "prediction": text_name(pair.prediction.labels),
+        "reference": text_name(pair.reference.labels),
         **case_values(agreement),
     }
 

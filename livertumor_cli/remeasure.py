@@ -18,7 +18,7 @@ from livertumor_cli.pipeline import Progress, read_scan
 from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord
 from livertumor_cli.segment_setup import SegmentOptions
-from livertumor_cli.volume import LabelMap
+from livertumor_cli.volume import LabelMap, text_name
 
 MASK_RECIPE = "mask file"
 """Stands where a recipe's name stands in reports of segmented scans."""
@@ -77,5 +77,5 @@ def measure_files(
 
 def _identity(mask: Path) -> RecipeIdentity:
     """The mask where a recipe and its weights would stand."""
-    files = {mask.name: sha256_of(mask)}
+    files = {text_name(mask): sha256_of(mask)}
     return RecipeIdentity(MASK_RECIPE, "", "Labels read from a file", "", files)

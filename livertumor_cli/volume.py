@@ -12,6 +12,11 @@ AIR_HU = -1024
 """Lowest value kept: padding below it (-2000, -3024) is no tissue and would distort statistics."""
 
 
+def text_name(path: Path) -> str:
+    """The name of a file as text: bytes that are none, which only Linux allows, stand as codes."""
+    return path.name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a volume was read from.
@@ -43,7 +48,7 @@ class Source:
         """
         if self.kind in ("dicom", "zip") and not self.keeps_identity:
             return ""
-        return self.path.name
+        return text_name(self.path)
 
     files: tuple[Path, ...] = ()
     members: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ import numpy as np
 from livertumor_cli.anatomy import Label
 from livertumor_cli.errors import GeometryError, InputError, Reason, UnsupportedFormatError
 from livertumor_cli.io.label_maps import read_label_map
-from livertumor_cli.volume import LabelMap
+from livertumor_cli.volume import LabelMap, text_name
 
 RESULT_SUFFIX = "_livertumor"
 
@@ -49,13 +49,14 @@ def label_files_of(path: Path) -> LabelFiles | None:
     Args:
         path: Existing file of any kind, or folder; no file is opened.
     """
+    name = text_name(path)
     if path.is_file():
-        return LabelFiles(path.name[: len(path.name) - len(_ending(path))], path)
+        return LabelFiles(name[: len(name) - len(_ending(path))], path)
     for stem in _STEMS:
         labels = _existing(path, stem)
         if labels is not None:
             vessels = _existing(path, _VESSELS) if stem == "labels" else None
-            return LabelFiles(path.name.removesuffix(RESULT_SUFFIX), labels, vessels)
+            return LabelFiles(name.removesuffix(RESULT_SUFFIX), labels, vessels)
     return None
 
 
