@@ -15,6 +15,7 @@ from livertumor_cli.io.formats import write_label_map
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.output_folder import ResultFiles
 from livertumor_cli.measure.agreement import overlap
+from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.phantom import Phantom, PhantomSpec, Tumor, make_phantom
 from livertumor_cli.phantom.shapes import Canvas
 from livertumor_cli.volume import LabelMap
@@ -57,8 +58,9 @@ def compare_with_truth(
         report: The report of the run.
 
     Returns:
-        Liver, tumor and vessel volumes with Dice, and each tumor with the share of it that was
-        found. True tumor volumes are the analytic ones of the ellipsoids.
+        Liver, tumor and vessel volumes with Dice, each tumor with the share of it that was found,
+        and the lesions found where no tumor is. True tumor volumes are the analytic ones of the
+        ellipsoids.
     """
     found = np.asarray(read_label_map(mask_path).labels, dtype=np.uint8)
     truth, voxel_ml = phantom.labels, phantom.volume.geometry.voxel_ml
@@ -80,7 +82,25 @@ def compare_with_truth(
         ],
         "tumors": [_tumor_row(tumor, phantom, found) for tumor in phantom.tumors],
         "lesions_reported": len(report["lesions"]),
+        "false_lesions": _false_lesions(report, found, truth),
     }
+
+
+def _false_lesions(
+    report: dict[str, Any], found: LabelArray, truth: LabelArray
+) -> list[dict[str, Any]]:
+    """The lesions of the report that share no voxel with a true tumor."""
+    numbers = number_lesions(found == Label.TUMOR)
+    hits = set(np.unique(numbers[truth == Label.TUMOR]).tolist())
+    return [
+        {
+            "id": lesion["id"],
+            "found_ml": round(lesion["volume_ml"], 2),
+            "longest_axial_diameter_mm": round(lesion["longest_axial_diameter_mm"], 1),
+        }
+        for lesion in report["lesions"]
+        if lesion["id"] not in hits
+    ]
 
 
 def _tumor_row(tumor: Tumor, phantom: Phantom, found: LabelArray) -> dict[str, Any]:

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 from toy_recipe import write_toy_recipe
 
-from livertumor_cli import demo
+from livertumor_cli import demo, pipeline
+from livertumor_cli.anatomy import Label
 from livertumor_cli.cli.app import run
-from livertumor_cli.io.formats import read_volume
+from livertumor_cli.cli.demo_table import print_comparison
+from livertumor_cli.io.formats import read_volume, write_label_map
 from livertumor_cli.io.label_maps import read_label_map
+from livertumor_cli.measure.components import number_lesions
+from livertumor_cli.phantom import make_phantom
+from livertumor_cli.volume import LabelMap
 
 ENGINE = ("--engine", "onnxruntime", "--device", "cpu", "--threads", "1")
 Capture = pytest.CaptureFixture[str]
@@ -81,6 +86,62 @@ def test_an_earlier_demo_is_kept(arguments: list[str], tmp_path: Path, capsys: C
     assert run([*arguments, "--overwrite", "-q"]) == 6
     assert "no earlier result" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_an_interrupt_leaves_what_was_there(
+    arguments: list[str], earlier: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if earlier:
+        assert run([*arguments, "-q"]) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    slices = []
+
+    def interrupted(scan: Path, **_options: object) -> None:
+        slices.extend(scan.iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "segment_case", interrupted)
+    assert run([*arguments, "-q", "--overwrite", "--seed", "3"]) == 130
+    assert len(slices) == 40
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert (tmp_path / "demo").exists() is earlier
+
+
+def test_lesions_where_no_tumor_is_are_listed(tmp_path: Path, capsys: Capture) -> None:
+    spec = demo.PhantomSpec(shape=(40, 80, 96), spacing_mm=(6.0, 4.0, 4.0))
+    phantom = make_phantom(spec)
+    mask = phantom.labels.copy()
+    mask[:2, :3, :4] = Label.TUMOR  # in a corner of the scan: 24 voxels of 0.096 ml
+    lesions = number_lesions(mask == Label.TUMOR)
+    volumes = np.bincount(lesions.ravel())[1:] * 0.096
+    report = {
+        "lesions": [
+            {"id": number, "volume_ml": float(volume), "longest_axial_diameter_mm": 20.0}
+            for number, volume in enumerate(volumes, start=1)
+        ]
+    }
+    write_label_map(tmp_path / "mask.nii", LabelMap(mask, phantom.volume.geometry))
+    comparison = demo.compare_with_truth(phantom, tmp_path / "mask.nii", report=report)
+    expected = {
+        "id": int(lesions[0, 0, 0]),
+        "found_ml": 2.3,
+        "longest_axial_diameter_mm": 20.0,
+    }
+    assert comparison["false_lesions"] == [expected]
+    assert comparison["lesions_reported"] == 5
+    assert all(row["found_percent"] == 100 for row in comparison["tumors"])
+    print_comparison(comparison)
+    out = capsys.readouterr().out
+    assert [line.split() for line in out.splitlines() if " 2.30 " in line] == [
+        [str(expected["id"]), "2.30", "20.0"]
+    ]
+    write_label_map(tmp_path / "mask.nii", LabelMap(phantom.labels, phantom.volume.geometry))
+    report["lesions"] = [lesion for lesion in report["lesions"] if lesion["id"] != expected["id"]]
+    assert (
+        demo.compare_with_truth(phantom, tmp_path / "mask.nii", report=report)["false_lesions"]
+        == []
+    )
 
 
 def test_without_its_recipe_nothing_is_left(tmp_path: Path, capsys: Capture) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from livertumor_cli.cli.console import stdout_console
+from livertumor_cli.cli.number_table import print_numbers
 
 MOST_LESIONS = 25
 """What one screen holds beside the other numbers; JSON and CSV hold all."""
@@ -133,23 +134,7 @@ def _detection_lines(detection: Mapping[str, Any]) -> list[str]:
 
 
 def _print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for place, title in enumerate(titles):
-        # Only names may be long; a number that is cut would be another number.
-        is_name = place == 0
-        table.add_column(
-            title,
-            justify="left" if is_name else "right",
-            no_wrap=not is_name,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    stdout_console().print(table)
+    print_numbers(titles, list(rows), has_names=True)
 
 
 def _print_lines(lines: Iterable[str]) -> None:
