@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from livertumor_cli.cli import console
 from livertumor_cli.cli.app import run
 from livertumor_cli.recipes import store
 
@@ -65,6 +66,24 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_recipe(tmp_path / "weights", store.DEFAULT_RECIPE)
     write_recipe(tmp_path / "weights", "another")
     return tmp_path / "weights"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_narrow_terminals_cut_no_version_and_no_size(
+    width: int, weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    console.stdout_console.cache_clear()
+    assert run(["models", "list"]) == 0
+    console.stdout_console.cache_clear()
+    out = capsys.readouterr().out
+    table = out.partition("* the default")[0].splitlines()
+    assert max(map(len, table)) <= width
+    for name in (f"{store.DEFAULT_RECIPE} *", "another"):
+        line = next(line for line in table if line.startswith(name))
+        assert "0.1.0" in line.split()
+        assert line.rstrip().endswith(" 0.0 MB")
+    assert "…" not in out
 
 
 def test_list_marks_the_default(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -157,7 +157,8 @@ def _print_table(documents: list[dict[str, object]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("Name", "Title", "Version", "License"):
-        table.add_column(heading, overflow="fold")
+        # A version that goes on in the next line would be read as another one.
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("Name", "Version"))
     table.add_column("Size", justify="right", no_wrap=True)
     for document in documents:
         mark = " *" if document["is_default"] else ""
