@@ -15,6 +15,10 @@ from torch import nn
 CLASSES = ("background", "liver", "tumor")
 HU_WINDOW = (-160.0, 240.0)
 OVERLAP = 0.5
+NOISE_HU = 3.0
+"""Little: livertumor averages a fine scan's voxels on the way to a coarser grid, others pick some,
+and networks would see different noise."""
+
 NETWORKS = ("unet3d", "uca-net", "nnunet")
 
 

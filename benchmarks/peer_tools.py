@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,16 @@ def run_livertumor(job: Job, watch: StopWatch) -> None:
     """The whole command: besides the mask it measures, and writes report, pictures and tables."""
     from livertumor_cli.cli.app import run
 
-    out = Path(job["mask"]).with_suffix("").with_suffix("")
     more = ["--quiet", "--recipe", job["recipe"], "--precision", job["precision"]]
     more += ["--threads", str(job["threads"]), "--device", job["device"]]
-    if run(["segment", job["scan"], "-o", str(out), *more]):
-        raise SystemExit("livertumor failed")
-    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    watch.timings_s.update(report["timings_s"])
-    (out / "mask.nii.gz").replace(job["mask"])
+    mask = Path(job["mask"])
+    with tempfile.TemporaryDirectory(dir=mask.parent) as folder:
+        out = Path(folder) / "out"
+        if run(["segment", job["scan"], "-o", str(out), *more]):
+            raise SystemExit("livertumor failed")
+        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        watch.timings_s.update(report["timings_s"])
+        (out / "mask.nii.gz").replace(mask)
 
 
 def run_monai(job: Job, watch: StopWatch) -> None:

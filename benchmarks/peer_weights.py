@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peer_networks import CLASSES, HU_WINDOW, OVERLAP, Setup, build_network
+from peer_networks import CLASSES, HU_WINDOW, NOISE_HU, OVERLAP, Setup, build_network
 from torch import nn
 
 from livertumor_cli.anatomy import Label
@@ -38,9 +38,8 @@ from livertumor_cli.recipes.store import find_recipe
 SEED = 3
 """Of weights and phantom; the scan of the comparison has the same anatomy."""
 
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 1e-2
 TRAINING_PATCH = (16, 64, 64)
-CLASS_WEIGHTS = (1.0, 1.0, 2.0)
 ABDOMEN_MM = (240.0, 360.0, 400.0)
 
 
@@ -114,17 +113,17 @@ def fit(network: nn.Module, setup: Setup, *, steps: int) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=LEARNING_RATE, total_steps=steps
     )
-    weights = torch.tensor(CLASS_WEIGHTS)
     network.train()
     for step in range(steps):
         boxes = [random_box(labels, patch, random, label=(step + shift) % 3) for shift in (0, 1)]
         inputs = torch.from_numpy(np.stack([image[box][None] for box in boxes]))
         truth = torch.from_numpy(np.stack([labels[box] for box in boxes]).astype(np.int64))
-        loss = nn.functional.cross_entropy(network(inputs), truth, weights)
+        loss = nn.functional.cross_entropy(network(inputs), truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
+    print(f"{setup.network}: loss {loss.item():.3f} after {steps} steps")
     network.eval()
 
 
@@ -136,7 +135,10 @@ def phantom_arrays(setup: Setup) -> tuple[FloatArray, LabelArray]:
     ]
     phantom = make_phantom(
         PhantomSpec(
-            seed=SEED, shape=(size[0], size[1], size[2]), spacing_mm=tuple(setup.spacing_mm)
+            seed=SEED,
+            shape=(size[0], size[1], size[2]),
+            spacing_mm=tuple(setup.spacing_mm),
+            noise_hu=NOISE_HU,
         )
     )
     image = prepare_intensity(phantom.volume.hu, lesion_stage(setup))

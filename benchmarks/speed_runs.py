@@ -29,6 +29,7 @@ def write_scan(
     pixels: int = 512,
     slice_mm: float = 1.0,
     patient: float = 1.0,
+    noise_hu: float = 12.0,
 ) -> None:
     """Write a phantom, int16; every second slice is drawn and repeated, to save minutes.
 
@@ -38,6 +39,7 @@ def write_scan(
         pixels: Along y and x.
         slice_mm: Distance of the slices.
         patient: Size of the patient; 1.2 is a fifth longer along every axis.
+        noise_hu: Standard deviation of the noise.
     """
     pixel_mm = FIELD_MM / pixels
     drawn = make_phantom(
@@ -46,6 +48,7 @@ def write_scan(
             shape=(-(-slices // 2), pixels, pixels),
             # A smaller step over the same drawing is a larger patient.
             spacing_mm=(2 * slice_mm / patient, pixel_mm / patient, pixel_mm / patient),
+            noise_hu=noise_hu,
         )
     ).volume
     hu = np.repeat(drawn.hu, 2, axis=0)[:slices]
