@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -26,7 +27,7 @@ from toy_recipe import Patient, silent, toy_options
 from livertumor_cli.batch import batch as batch_module
 from livertumor_cli.batch import local
 from livertumor_cli.batch.batch import preview
-from livertumor_cli.batch.case import case_name
+from livertumor_cli.batch.case import BatchCase, case_name
 from livertumor_cli.batch.discovery import find_cases
 from livertumor_cli.batch.events import CaseStep, Outcome
 from livertumor_cli.batch.journal import JOURNAL, Journal, Origin
@@ -35,7 +36,7 @@ from livertumor_cli.batch.out_folder import taken
 from livertumor_cli.batch.plan import Selection, Task
 from livertumor_cli.batch.settings import BatchSettings
 from livertumor_cli.case_files import RESULT_FILES, write_case
-from livertumor_cli.errors import BackendError, OutputError
+from livertumor_cli.errors import BackendError, InputError, OutputError, Reason
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.pipeline import segment_case
 
@@ -234,6 +235,43 @@ def test_failed_cases_are_left_until_asked_for(toy: Path, tmp_path: Path) -> Non
     fourth, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
     assert fourth.ends == {"scan.nii.gz": Outcome.DONE}
     assert rows_of(tmp_path / "out" / "failures.csv") == []
+
+
+def test_a_file_that_could_not_be_opened_is_named_by_its_content_later(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_scan(tmp_path / "in" / "scan.nii.gz")
+
+    def denied(_case: BatchCase) -> str:
+        raise InputError("denied.", reason=Reason.UNREADABLE)
+
+    with monkeypatch.context() as once:
+        once.setattr(local, "input_hash", denied)
+        recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert recorder.failures == {"scan.nii.gz": "unreadable"}
+    retry = Selection(retry_failed=True)
+    run_batch(tmp_path / "in", tmp_path / "out", toy, selection=retry)
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    expected = case_name(hashlib.sha256(digest).hexdigest())
+    assert case_folders(tmp_path / "out") == [expected]
+    assert [row["case"] for row in rows_of(tmp_path / "out" / "sources.csv")] == [expected]
+
+
+def test_a_repaired_copy_of_old_size_and_time_is_known_by_its_content(
+    toy: Path, tmp_path: Path
+) -> None:
+    """As programs that copy make it, after bits were lost."""
+    path = write_scan(tmp_path / "in" / "scan.nii.gz")
+    whole, status = path.read_bytes(), path.stat()
+    path.write_bytes(bytes(len(whole)))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert len(recorder.failures) == 1
+    path.write_bytes(whole)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    run_batch(tmp_path / "in", tmp_path / "out", toy, selection=Selection(retry_failed=True))
+    digest = hashlib.sha256(hashlib.sha256(whole).digest()).hexdigest()
+    assert case_folders(tmp_path / "out") == [case_name(digest)]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from livertumor_cli.batch.case import case_name
+from livertumor_cli.batch.case import case_name, unread_id
 from livertumor_cli.batch.events import CaseEnd, Observer, Outcome
 from livertumor_cli.batch.failure import CRASHED, Failure, failure_of, is_about_memory
 from livertumor_cli.batch.journal import Journal
@@ -105,7 +105,7 @@ class CaseBook:
     def unread(self, planned: PlannedCase, failure: Failure, *, since: float) -> None:
         """Note that a case's content could not be read: it is known by its place only."""
         case = planned.case
-        input_id = f"unread-{case.stamp}"
+        input_id = unread_id(case)
         self.context.journal.saw(case.stamp, input_id, origin_of(case))
         self.fail(planned, input_id, failure, since=since)
 

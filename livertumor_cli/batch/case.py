@@ -21,6 +21,7 @@ from livertumor_cli.volume import Volume
 
 _MASK = "mask.nii.gz"
 
+_UNREAD = "unread-"
 _NAME_DIGITS = 16
 """Of the input's hash: among a million cases two agree with a probability of 1 to 30 million."""
 
@@ -97,6 +98,16 @@ def input_hash(case: BatchCase) -> str:
                 hint="Ask for permission to read it, or copy it again.",
             ) from error
     return hashlib.sha256(b"".join(sorted(map(bytes.fromhex, digests)))).hexdigest()
+
+
+def unread_id(case: BatchCase) -> str:
+    """What a case is called whose content could not be read: it is known by its files' stamp."""
+    return f"{_UNREAD}{case.stamp}"
+
+
+def is_unread(input_id: str) -> bool:
+    """Whether an id is of `unread_id`, and tells nothing of the content."""
+    return input_id.startswith(_UNREAD)
 
 
 def case_name(input_id: str) -> str:

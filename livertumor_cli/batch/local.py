@@ -125,7 +125,9 @@ class LocalRun:
         since, book, case = time.monotonic(), self._book, planned.case
         self._context.observe(CaseStep(case.source, "read"))
         try:
-            input_id = planned.input_id or input_hash(case)
+            # One that failed may have been copied again with its old size and time.
+            known_id = None if planned.failure else planned.input_id
+            input_id = known_id or input_hash(case)
         except InputError as error:
             book.unread(planned, failure_of(error), since=since)
             return None

@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from livertumor_cli.batch.case import BatchCase, case_name
+from livertumor_cli.batch.case import BatchCase, case_name, is_unread
 from livertumor_cli.batch.failure import CRASHED, Failure
 from livertumor_cli.batch.journal import Entry, Journal, Status
 from livertumor_cli.case_files import REPORT
@@ -156,6 +156,9 @@ class _Known:
         is_kept = not self.overwrite and task in (Task.RUN, Task.ALONE)
         if is_kept and is_outdated(self.journal, input_id, self.settings, out=self.out):
             task = Task.OUTDATED
+        if is_unread(input_id) and task in (Task.RUN, Task.ALONE):
+            # Its content is asked for again, as it gives the results their name.
+            return PlannedCase(case, task, failure=failure)
         return PlannedCase(case, task, input_id, failure)
 
 
