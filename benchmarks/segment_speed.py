@@ -17,12 +17,13 @@ from network_cost import print_networks
 from speed_runs import segment, write_scan
 
 from livertumor_cli.engine.hardware import cpu_name, physical_cores
+from livertumor_cli.recipes.store import DEFAULT_RECIPE
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--slices", type=int, default=300)
-    parser.add_argument("--recipe", default="uca-net")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--scales", default=None)
     parser.add_argument("--runs", type=int, default=1)

@@ -27,6 +27,7 @@ from livertumor_cli.io.formats import read_volume
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.measure.agreement import overlap
 from livertumor_cli.recipes.recipe import StageRole
+from livertumor_cli.recipes.store import DEFAULT_RECIPE
 from livertumor_cli.segment_setup import Networks, SegmentOptions, open_networks
 
 SEGMENT_FILE = "couinaud.nii.gz"
@@ -35,7 +36,7 @@ SEGMENT_FILE = "couinaud.nii.gz"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--recipe", default="uca-net")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--split", default="validation")
     options = parser.parse_args()
     networks = open_networks(SegmentOptions(recipe=options.recipe, device=Device.CPU))

@@ -27,6 +27,7 @@ from network_cost import print_networks
 from speed_runs import write_scan
 
 from livertumor_cli.engine.hardware import cpu_name, physical_cores
+from livertumor_cli.recipes.store import DEFAULT_RECIPE
 from livertumor_cli.stopwatch import StopWatch
 
 SAMPLE_S = 0.005
@@ -85,7 +86,7 @@ def parse() -> argparse.Namespace:
     )
     sweeps = ("slices", "patient", "scales")
     parser.add_argument("--sweeps", nargs="+", choices=sweeps, default=sweeps)
-    parser.add_argument("--recipe", default="uca-net")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

@@ -26,6 +26,7 @@ from livertumor_cli.io.label_folders import label_files_of, read_labels
 from livertumor_cli.measure.cohort import summarize
 from livertumor_cli.measure.comparison import CaseAgreement
 from livertumor_cli.pipeline import segment_case
+from livertumor_cli.recipes.store import DEFAULT_RECIPE
 from livertumor_cli.segment_setup import Networks, SegmentOptions, open_networks
 from livertumor_cli.volume import LabelMap
 
@@ -35,7 +36,7 @@ LARGE_MM = 20.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--recipe", default="uca-net")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--split", default="validation")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--engine", default="auto")

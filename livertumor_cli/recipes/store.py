@@ -10,7 +10,7 @@ from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.recipes.recipe import RECIPE_FILE, Recipe, load_recipe
 from livertumor_cli.recipes.stage import Stage
 
-DEFAULT_RECIPE = "uca-net"
+DEFAULT_RECIPE = "uca-net-sfan"
 
 WEIGHTS_VARIABLE = "LIVERTUMOR_WEIGHTS"
 """Environment variable: folders of recipes, searched before the installed ones."""
