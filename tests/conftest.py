@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,15 @@ from livertumor_cli.volume import Volume
 # Times say nothing about correctness, and machines that test are busy.
 settings.register_profile("livertumor", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("livertumor")
+
+
+def pytest_configure() -> None:
+    """Whoever starts the tests in the background of a shell hands on an ignored Ctrl-C.
+
+    Programs that the tests start, and interrupt, would ignore it as well.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
