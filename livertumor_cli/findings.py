@@ -59,14 +59,15 @@ class Surroundings:
         capsule_distance_mm: From its surface to the liver's, 0 where it reaches it; None where the
             scan shows no surface of the liver.
         vessel_distance_mm: From its surface to the nearest labeled vessel; None without vessels.
-        vessel_contact_mm2: Area of the voxel faces that it shares with vessels.
+        vessel_contact_mm2: Area of the voxel faces that it shares with vessels; None where vessels
+            were not labeled.
         couinaud_shares: Segment (1 to 8) and the share of the lesion in it, largest first; None
             where no map of the segments exists.
     """
 
     capsule_distance_mm: float | None = None
     vessel_distance_mm: float | None = None
-    vessel_contact_mm2: float = 0.0
+    vessel_contact_mm2: float | None = 0.0
     couinaud_shares: tuple[tuple[int, float], ...] | None = None
 
 
@@ -141,7 +142,7 @@ class CaseFindings:
     Attributes:
         liver_volume_ml: Liver with tumors and vessels inside it (labels 1, 2 and 3 together).
         tumor_volume_ml: Sum over lesions.
-        vessel_volume_ml: Intrahepatic vessels.
+        vessel_volume_ml: Intrahepatic vessels; None where they were not labeled, which is not 0.
         liver_mean_hu: Mean over liver voxels that are neither tumor nor vessel; NaN without any.
         lesions: Largest first.
         axial_axis: Array axis (0 z, 1 y, 2 x) along which `Lesion.slice_index` counts; 0 in scans
@@ -152,7 +153,7 @@ class CaseFindings:
 
     liver_volume_ml: float
     tumor_volume_ml: float
-    vessel_volume_ml: float
+    vessel_volume_ml: float | None
     liver_mean_hu: float
     lesions: tuple[Lesion, ...]
     axial_axis: int = 0

@@ -200,7 +200,11 @@ def measure_scan(segmented: SegmentedScan) -> CaseResult:
 
 def _extras(segmentation: Segmentation, lesions: InstanceArray, scan: Geometry) -> Extras:
     """What the networks know about lesions beside their outline."""
-    extras = Extras(probabilities=segmentation.tumor_probabilities, segments=segmentation.segments)
+    extras = Extras(
+        probabilities=segmentation.tumor_probabilities,
+        segments=segmentation.segments,
+        tells_vessels=segmentation.tells_vessels,
+    )
     tumors = segmentation.scale_tumors
     if tumors is None:
         return extras

@@ -11,7 +11,7 @@ from livertumor_cli.case_files import CaseResult
 from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.mask_in import read_mask
 from livertumor_cli.io.place import require_there
-from livertumor_cli.measure.case import measure_case
+from livertumor_cli.measure.case import Extras, measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
 from livertumor_cli.pipeline import Progress, read_scan
@@ -51,7 +51,9 @@ def measure_files(
     progress("measure", 0, 0)
     labels = np.asarray(label_map.labels, dtype=np.uint8)
     lesions = number_lesions(labels == Label.TUMOR)
-    findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry)
+    # A file does not say whether its author looked for vessels: one without any tells of none.
+    extras = Extras(tells_vessels=bool((labels == Label.VESSEL).any()))
+    findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry, extras=extras)
     quality = quality_flags(findings, labels, geometry=volume.geometry)
     watch.lap("measure")
     notes = tuple(note for note in (placed.note, read.dicom.note) if note)

@@ -65,6 +65,17 @@ def test_what_was_segmented_measures_the_same(segment, scan, tmp_path, capsys):
         assert one[key] == two[key]
 
 
+def test_a_mask_without_vessels_tells_nothing_of_them(scan, tmp_path, capsys):
+    labels = Patient(vessel=None).truth(GEOMETRY)
+    write_label_map(tmp_path / "tumors.nii.gz", LabelMap(labels, GEOMETRY))
+    assert run(["measure", str(scan), str(tmp_path / "tumors.nii.gz")]) == 0
+    report = report_in(tmp_path / "tumors_measured")
+    assert report["vessel"] == {"volume_ml": None, "mean_hu": None}
+    (lesion,) = report["lesions"]
+    assert (lesion["vessel_distance_mm"], lesion["vessel_contact_mm2"]) == (None, None)
+    assert capsys.readouterr().out.count("not labeled") == 1
+
+
 def test_a_series_and_json(tmp_path, mask, capsys):
     write_ct_series(tmp_path / "series", Patient().scan(GEOMETRY), seed="toy")
     target = tmp_path / "out"

@@ -155,6 +155,19 @@ def test_without_vessels_there_is_no_distance():
     assert measured(hu, labels).lesions[0].surroundings.vessel_distance_mm is None
 
 
+def test_vessels_that_nobody_labels_are_unknown_and_not_none():
+    hu, labels = scan()
+    labels[labels == Label.VESSEL] = Label.LIVER
+    looked, unlabeled = (measured(hu, labels, extras=Extras(tells_vessels=x)) for x in (1, 0))
+    assert looked.vessel_volume_ml == 0.0
+    assert unlabeled.vessel_volume_ml is None
+    assert looked.lesions[0].surroundings.vessel_contact_mm2 == 0.0
+    assert unlabeled.lesions[0].surroundings.vessel_contact_mm2 is None
+    assert unlabeled.liver_volume_ml == looked.liver_volume_ml
+    empty = measured(hu, np.zeros_like(labels), extras=Extras(tells_vessels=False))
+    assert empty.vessel_volume_ml is None
+
+
 def test_density_and_contrast():
     findings = measured(*scan())
     first, second = findings.lesions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
@@ -79,6 +80,22 @@ def test_a_sharp_patient_is_segmented_to_the_voxel(networks: Networks) -> None:
     geometry = centered_grid()
     labels = labels_of(PATIENT.scan(geometry, edge_mm=0), networks)
     assert np.array_equal(labels, PATIENT.truth(geometry))
+
+
+def test_a_recipe_without_vessels_does_not_say_that_there_are_none(
+    networks: Networks, tmp_path: Path
+) -> None:
+    blind = ("background", "liver", "tumor")
+    recipe = write_toy_recipe(tmp_path / "toy", classes=blind, spacing_mm=(4.0, 4.0, 4.0))
+    sha = write_model(recipe.folder / "lesion.onnx", (16, 32, 32), THRESHOLDS_HU[:2])
+    recipe = recipe.with_stage(replace(recipe.stage("lesion"), sha256=sha))
+    (recipe.folder / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+    scan = Patient(vessel=None).scan(centered_grid())
+    unable = segment(scan, open_networks(toy_options(recipe.folder))).findings
+    able = segment(scan, networks).findings
+    assert (unable.vessel_volume_ml, able.vessel_volume_ml) == (None, 0.0)
+    for findings, contact_mm2 in ((unable, None), (able, 0.0)):
+        assert [one.surroundings.vessel_contact_mm2 for one in findings.lesions] == [contact_mm2]
 
 
 def test_findings_are_those_of_the_mask(networks: Networks) -> None:

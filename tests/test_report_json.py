@@ -8,11 +8,12 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, SEGMENTED
+from report_cases import DICOM, FINDINGS, GEOMETRY, NIFTI, RECORD, SEGMENTED, lesion
 
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.report.json_report import build_report, load_schema, report_text
+from livertumor_cli.report.stored_report import report_fault
 from livertumor_cli.volume import Source
 
 LESION_KEYS = {
@@ -116,6 +117,17 @@ def test_values_are_rounded_and_in_their_places():
     assert report["recipe"]["files"] == {"liver.onnx": "0" * 64}
     assert report["method"]["lesion_connectivity"] == 26
     assert report["disclaimer"] == "Research use only, not a medical device."
+
+
+def test_vessels_not_labeled_are_null(validator):
+    unlabeled = replace(
+        lesion(), surroundings=replace(lesion().surroundings, vessel_contact_mm2=None)
+    )
+    report = report_of(replace(FINDINGS, vessel_volume_ml=None, lesions=(unlabeled,)))
+    validator.validate(report)
+    assert report["vessel"] == {"volume_ml": None, "mean_hu": None}
+    assert report["lesions"][0]["vessel_contact_mm2"] is None
+    assert report_fault(report) == ""
 
 
 def test_no_negative_zero():

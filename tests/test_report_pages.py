@@ -148,6 +148,15 @@ def test_touching_is_said():
     assert (facts["Capsule"], facts["Nearest vessel"]) == ("touches", "touches, 12 mm²")
 
 
+def test_pages_say_once_that_vessels_were_not_labeled():
+    findings = replace(FINDINGS, vessel_volume_ml=None)
+    columns, _ = lesion_table(report_of(findings))
+    assert "To vessel mm" not in columns
+    assert html_report(report_of(findings), FIGURES).count("not labeled") == 1
+    assert "not labeled" not in html_report(report_of(), FIGURES)
+    assert pdf_report(report_of(findings), FIGURES).startswith(b"%PDF-")
+
+
 @pytest.mark.parametrize(
     ("findings", "pages"),
     [(NONE, (1, 3)), (FINDINGS, (2, 4)), (SEGMENTED, (2, 4)), (MANY, (11, 25))],

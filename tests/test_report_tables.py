@@ -68,6 +68,22 @@ def test_csv_columns_carry_their_unit():
     assert all(name in without or name.endswith(units) for name in CSV_COLUMNS)
 
 
+def test_vessels_not_labeled_are_said_once():
+    surroundings = replace(lesion().surroundings, vessel_contact_mm2=None)
+    unlabeled = replace(lesion(), surroundings=surroundings)
+    findings = replace(FINDINGS, vessel_volume_ml=None, lesions=(unlabeled,))
+    assert dict(summary_rows(report_of(findings)))["Vessel volume"] == "not labeled"
+    columns, (row,) = lesion_table(report_of(findings))
+    assert columns == tuple(title for title in TERMINAL_COLUMNS if title not in ("Segm.", "Vessel"))
+    assert row == ("1", "1.24", "14.1", "7.0", "20.0", "12.3", "3", "61", "eb")
+    (line,) = rows_of(lesions_csv(findings, source=NIFTI))
+    assert (line["vessel_distance_mm"], line["vessel_contact_mm2"]) == ("", "")
+    assert (
+        dict(summary_rows(report_of(replace(FINDINGS, vessel_volume_ml=0.0))))["Vessel volume"]
+        == "0.0 ml"
+    )
+
+
 def test_terminal_rows():
     columns, (row,) = lesion_table(report_of(FINDINGS))
     assert row == ("1", "1.24", "14.1", "7.0", "20.0", "12.3", "-", "3", "61", "eb")

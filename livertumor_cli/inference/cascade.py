@@ -55,6 +55,7 @@ class Segmentation:
         scale_tumors: What each scale alone calls tumor; None with one scale.
         segments: Couinaud segment of every liver voxel, 1 to 8, shape of the scan; None where the
             recipe has no stage for them.
+        tells_vessels: Whether the recipe labels vessels; without, none in `labels` means nothing.
     """
 
     labels: LabelArray
@@ -62,6 +63,7 @@ class Segmentation:
     tumor_probabilities: FloatArray | None = None
     scale_tumors: ScaleTumors | None = None
     segments: LabelArray | None = None
+    tells_vessels: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,8 @@ def run_cascade(
         segments = segments_on_scan(found, labels, scan=volume.geometry)
         watch.lap("find_segments")
     flags = (*tidied.flags, *vessel_flags(labels, stage=lesion, geometry=volume.geometry))
-    return Segmentation(labels, flags, probabilities, tumors, segments)
+    tells_vessels = "vessel" in lesion.structures
+    return Segmentation(labels, flags, probabilities, tumors, segments, tells_vessels)
 
 
 def vessel_flags(labels: LabelArray, *, stage: Stage, geometry: Geometry) -> tuple[str, ...]:

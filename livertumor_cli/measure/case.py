@@ -35,11 +35,13 @@ class Extras:
         probabilities: Tumor probability of every tumor voxel, in the order of `labels == TUMOR`.
         scale_volumes_ml: Volume of each lesion at each scale, shape (scales, lesions).
         segments: Couinaud segment (1 to 8, 0 unknown) of every voxel, shape of the scan.
+        tells_vessels: Whether vessels would be labeled if there were any.
     """
 
     probabilities: FloatArray | None = None
     scale_volumes_ml: DoubleArray | None = None
     segments: LabelArray | None = None
+    tells_vessels: bool = True
 
 
 def measure_case(
@@ -73,10 +75,12 @@ def measure_case(
             f"shapes differ: scan {hu.shape}, labels {labels.shape}, lesions {lesions.shape}, "
             f"grid {geometry.shape}"
         )
+    extras = extras or Extras()
     box = bounding_box(np.asarray((labels > 0) | (lesions > 0)))
     if box is None:
-        return CaseFindings(0.0, 0.0, 0.0, math.nan, (), axial_axis(geometry))
-    case = _Case(hu, labels, lesions, geometry, extras or Extras(), box)
+        vessel_ml = 0.0 if extras.tells_vessels else None
+        return CaseFindings(0.0, 0.0, vessel_ml, math.nan, (), axial_axis(geometry))
+    case = _Case(hu, labels, lesions, geometry, extras, box)
     return case.findings()
 
 
@@ -102,7 +106,7 @@ class _Case:
         return CaseFindings(
             liver_volume_ml=liver_ml + tumor_ml + vessel_ml,
             tumor_volume_ml=tumor_ml,
-            vessel_volume_ml=vessel_ml,
+            vessel_volume_ml=vessel_ml if self.extras.tells_vessels else None,
             liver_mean_hu=mean_hu(hu, labels == Label.LIVER),
             lesions=tuple(self._measured()) if tumor_ml else (),
             axial_axis=axial_axis(self.geometry),
@@ -174,11 +178,14 @@ class _Case:
         mask = np.asarray(self.lesions[wide] == number)
         grid = self.geometry.cropped(wide)
         corners = surface_corners_lps(mask, geometry=grid, is_open=False)
-        beside = np.asarray(self.labels[wide] == Label.VESSEL)
+        contact_mm2 = None
+        if self.extras.tells_vessels:
+            beside = np.asarray(self.labels[wide] == Label.VESSEL)
+            contact_mm2 = contact_area_mm2(mask, beside, geometry=grid)
         return Surroundings(
             capsule_distance_mm=liver.to(corners),
             vessel_distance_mm=vessels.to(corners),
-            vessel_contact_mm2=contact_area_mm2(mask, beside, geometry=grid),
+            vessel_contact_mm2=contact_mm2,
             couinaud_shares=self._segment_shares(number, box),
         )
 

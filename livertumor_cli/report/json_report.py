@@ -15,8 +15,9 @@ from livertumor_cli.geometry import Geometry
 from livertumor_cli.report.run_record import RunRecord
 from livertumor_cli.volume import Source
 
-SCHEMA_VERSION = "1.2"
-"""Grows by 0.1 when a key is added, by 1 when a key changes its meaning or goes."""
+SCHEMA_VERSION = "1.3"
+"""Grows by 0.1 when a key is added or may be null from now on, by 1 when a key changes its meaning
+or goes."""
 
 DISCLAIMER = "Research use only, not a medical device."
 

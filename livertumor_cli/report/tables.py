@@ -75,6 +75,9 @@ FLAG_LETTERS = {"below_measurable": "s", "touches_border": "e", "borderline": "b
 SEGMENT_COLUMNS = ("Segm.", "Segment")
 """Shown only where a map of the segments exists."""
 
+VESSEL_COLUMNS = ("Vessel", "To vessel mm")
+"""Shown only where vessels were labeled."""
+
 SEGMENT_HEADING = "Couinaud segments (approximate)"
 
 LEAST_SHARE = 0.1
@@ -82,6 +85,9 @@ LEAST_SHARE = 0.1
 
 MISSING = "-"
 """Shown where a value does not exist."""
+
+NOT_LABELED = "not labeled"
+"""Shown, once, as the volume of a structure that nobody looked for: it is not 0 ml."""
 
 
 def lesions_csv(findings: CaseFindings, *, source: Source) -> str:
@@ -115,10 +121,14 @@ def summary_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Liver mean density", cell(liver["mean_hu"], 0, "HU")),
         ("Tumor volume", cell(tumor["volume_ml"], 1, "ml")),
         ("Tumor burden", cell(tumor["burden_percent"], 1, "%")),
-        ("Vessel volume", cell(vessel["volume_ml"], 1, "ml")),
+        ("Vessel volume", _volume_or_unknown(vessel["volume_ml"])),
         ("Lesions", str(tumor["count"])),
         *_size_rows(tumor),
     ]
+
+
+def _volume_or_unknown(volume_ml: float | None) -> str:
+    return NOT_LABELED if volume_ml is None else cell(volume_ml, 1, "ml")
 
 
 def _size_rows(tumor: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -172,18 +182,18 @@ def segment_name(key: str) -> str:
 def with_columns(
     report: Mapping[str, Any], columns: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """A table without the column of segments where the report has none.
+    """A table without the columns of segments or vessels where the report has none.
 
     Args:
         report: From `build_report`.
         columns: All titles.
         rows: Their cells.
     """
-    kept = [
-        place
-        for place, title in enumerate(columns)
-        if title not in SEGMENT_COLUMNS or report["segments"] is not None
-    ]
+    left_out = (
+        *(SEGMENT_COLUMNS if report["segments"] is None else ()),
+        *(VESSEL_COLUMNS if report["vessel"]["volume_ml"] is None else ()),
+    )
+    kept = [place for place, title in enumerate(columns) if title not in left_out]
     return tuple(columns[place] for place in kept), [
         tuple(row[place] for place in kept) for row in rows
     ]
