@@ -28,7 +28,7 @@ from livertumor_cli.inference.opinions import averaged
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.inference.scales import Region, ShareOfProgress, predict_scales
-from livertumor_cli.inference.segments import predict_segments, segments_on_scan
+from livertumor_cli.inference.segments import find_segments
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume
@@ -130,19 +130,21 @@ def run_cascade(
     labels = labels_on_scan(tidied, stage=lesion, scan=volume.geometry)
     probabilities = tumor_probabilities(tidied.prediction, labels, scan=volume.geometry)
     watch.lap("back_to_scan")
-    packed = tidied.prediction.tumor_at_scales
-    tumors = ScaleTumors(packed, tidied.liver, tidied.prediction.geometry) if packed else None
     segments = None
     if recipe.has_stage(StageRole.SEGMENTS):
-        step = partial(on_progress, "segments")
         liver = KnownLiver(tidied.liver, tidied.prediction.geometry)
-        stage, engine = recipe.stage(StageRole.SEGMENTS), engines[StageRole.SEGMENTS]
-        found = predict_segments((hu, geometry), liver, stage=stage, engine=engine, on_step=step)
-        segments = segments_on_scan(found, labels, scan=volume.geometry)
+        network = recipe.stage(StageRole.SEGMENTS), engines[StageRole.SEGMENTS]
+        step = partial(on_progress, "segments")
+        segments = find_segments(volume, labels, liver=liver, network=network, on_step=step)
         watch.lap("find_segments")
     flags = (*tidied.flags, *vessel_flags(labels, stage=lesion, geometry=volume.geometry))
-    tells_vessels = "vessel" in lesion.structures
+    tumors, tells_vessels = _scale_tumors(tidied), "vessel" in lesion.classes
     return Segmentation(labels, flags, probabilities, tumors, segments, tells_vessels)
+
+
+def _scale_tumors(tidied: Tidied) -> ScaleTumors | None:
+    packed = tidied.prediction.tumor_at_scales
+    return ScaleTumors(packed, tidied.liver, tidied.prediction.geometry) if packed else None
 
 
 def vessel_flags(labels: LabelArray, *, stage: Stage, geometry: Geometry) -> tuple[str, ...]:

@@ -16,6 +16,36 @@ from livertumor_cli.inference.resample import interpolate, to_image, to_patient_
 from livertumor_cli.inference.scales import Region, predict_scales
 from livertumor_cli.inference.windows import StepProgress
 from livertumor_cli.recipes.recipe import Stage
+from livertumor_cli.volume import Volume
+
+
+def find_segments(
+    volume: Volume,
+    labels: LabelArray,
+    *,
+    liver: KnownLiver,
+    network: tuple[Stage, Engine],
+    on_step: StepProgress,
+) -> LabelArray:
+    """The segment of every voxel of a labeled liver.
+
+    Args:
+        volume: The scan in HU.
+        labels: `anatomy.Label` values on its grid; all that is not background is liver.
+        liver: The same liver on a grid that is no finer than it must be.
+        network: The segment stage, and its network.
+        on_step: Told after each window.
+
+    Returns:
+        uint8, shape of the scan; see `segments_on_scan`.
+
+    Raises:
+        BackendError: If the machine's memory will not do.
+    """
+    stage, engine = network
+    scan = to_patient_axes(volume.hu, volume.geometry)
+    prediction = predict_segments(scan, liver, stage=stage, engine=engine, on_step=on_step)
+    return segments_on_scan(prediction, labels, scan=volume.geometry)
 
 
 def predict_segments(
