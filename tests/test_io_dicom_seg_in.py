@@ -55,7 +55,7 @@ def changed(results: Path, path: Path, change: Callable[[Dataset], None]) -> Pat
 
 def test_names_stand_in_for_codes(results: Path, tmp_path: Path) -> None:
     def rename(dataset: Dataset) -> None:
-        names = ("Liver", "Tumour 1", "Portal vein")
+        names = ("Foie", "Läsion 1", "Vasi epatici")
         for item, name in zip(dataset.SegmentSequence, names, strict=True):
             item.SegmentLabel = name
             item.SegmentedPropertyTypeCodeSequence[0].CodeValue = "85756007"

@@ -74,6 +74,13 @@ def test_names_decide_not_values(tmp_path):
     assert np.array_equal(found, expected())
 
 
+def test_names_are_read_in_other_languages(tmp_path):
+    values = np.array([0, 2, 1, 7], np.uint8)[expected()]
+    segments = [("Läsion", 0, 1, TISSUE), ("Hígado", 0, 2, TISSUE), ("Gefäße", 0, 7, TISSUE)]
+    found = read(seg_nrrd(tmp_path / "a.seg.nrrd", [values], segments))
+    assert np.array_equal(found, expected())
+
+
 def test_codes_decide_where_names_are_numbers(tmp_path):
     values = np.array([0, 2, 1, 0], np.uint8)[expected()]
     kinds = ("SCT^4147007^Mass", "SCT^10200004^Liver")
@@ -95,7 +102,7 @@ def test_older_files_have_a_layer_for_each_segment(tmp_path):
     assert np.array_equal(found, expected())
 
 
-@pytest.mark.parametrize("name", ["Segment_1", "kidney", "Leber"])
+@pytest.mark.parametrize("name", ["Segment_1", "kidney", "Vena cava inferior"])
 def test_a_segment_that_does_not_say_what_it_is_is_refused(tmp_path, name):
     path = seg_nrrd(tmp_path / "a.seg.nrrd", [LIVER], [(name, 0, 1, TISSUE)])
     with pytest.raises(UnsupportedFormatError, match=f"segment 0 .{name}., which is neither"):

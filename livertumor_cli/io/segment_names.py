@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 
 from livertumor_cli.anatomy import STRUCTURES, Label
@@ -21,12 +23,47 @@ _CODES: dict[Label, frozenset[str]] = {
 }
 """Codes of the type of a segment: SNOMED CT, and the older codes that some programs write."""
 
-_WORDS: dict[Label, tuple[str, ...]] = {
-    Label.TUMOR: ("tumor", "tumour", "lesion", "neoplasm", "metasta", "mass"),
-    Label.VESSEL: ("vessel", "vein", "artery"),
-    Label.LIVER: ("liver",),
+_WORDS: dict[Label, dict[str, tuple[str, ...]]] = {
+    Label.TUMOR: {
+        "English": (
+            *("tumor", "tumour", "lesion", "neoplas", "metasta", "mass", "nodul"),
+            *("cancer", "carcino", " hcc "),
+        ),
+        "German": ("lasion", "laesion", "raumforderung", "herd ", "herde ", "karzinom", "krebs"),
+        "French": ("tumeur",),
+        "Spanish": (" masa ", " masas "),
+        "Italian": ("cancro",),
+        "Portuguese": ("lesao", "lesoes"),
+        "Dutch": ("lesie", "laesie", "uitzaaiing", "kanker"),
+    },
+    Label.VESSEL: {
+        "English": ("vessel", "vein", "artery", "arteries"),
+        "German": ("gefass", "gefaess", "vene ", "venen ", "pfortader", "arterie ", "arterien "),
+        "French": ("vaisseau", "artere"),
+        "Spanish": (" vaso ", " vasos ", " vena ", " venas ", " arteria ", " arterias "),
+        "Italian": (" vasi ", " vene "),
+        "Portuguese": (" veia ", " veias "),
+        "Dutch": ("bloedvat", " vat ", "vaten ", "ader ", "aders ", "slagader"),
+    },
+    Label.LIVER: {
+        "English": ("liver",),
+        "German": ("leber",),
+        "French": (" foie ",),
+        "Spanish": ("higado",),
+        "Italian": ("fegato",),
+        "Portuguese": ("figado",),
+        "Dutch": ("lever",),
+        "Latin": (" hepar ",),
+    },
 }
-"""In names of segments without such a code; in this order, as a liver lesion is no liver."""
+"""In names of segments without such a code; in this order, as a liver lesion is no liver. As
+`_plain` writes them: a space is the border of a word. A language lacks what one above it has."""
+
+_WITHOUT = re.compile(r" (?:without|w o|excluding|minus|ohne|sans|sin|senza|sem|zonder) ")
+"""What follows is what a segment does not show, as in "liver without tumor"."""
+
+_CAVA = re.compile(r" (?:ven\w+|vein\w*|veia|holle) cav[ae] | holle ader | cav\w+ vein |hohlvene")
+"""No vessel of the liver, whose volume would grow by it."""
 
 PAINTED = (Label.LIVER, Label.VESSEL, Label.TUMOR)
 """Where segments overlap the later ones win: a liver is often drawn with all that is in it."""
@@ -49,12 +86,29 @@ def segment_label(code: str, names: Iterable[str], *, number: int, file_name: st
             return label
     called = list(names)
     for text in called:
-        for label, words in _WORDS.items():
-            if any(word in text.lower() for word in words):
-                return label
+        shown = _named(_plain(text))
+        if shown is not None:
+            return shown
     raise UnsupportedFormatError(
         f"{file_name} has segment {number} ({called[0] or 'no name'}), which is neither liver, "
         "tumor nor vessel.",
         reason=Reason.UNSUPPORTED_FORMAT,
         hint="Export liver, tumors and vessels only, and name their segments so.",
     )
+
+
+def _named(name: str) -> Label | None:
+    """The structure of a plain name; None where it is none, or a vessel outside the liver."""
+    shown = _WITHOUT.split(name)[0] + " "
+    for label, languages in _WORDS.items():
+        if any(word in shown for words in languages.values() for word in words):
+            return None if label is Label.VESSEL and _CAVA.search(shown) else label
+    return None
+
+
+def _plain(text: str) -> str:
+    """Small letters without accents, one space between words and one at either end."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    kept = (letter for letter in letters if not unicodedata.combining(letter))
+    words = "".join(letter if letter.isalpha() else " " for letter in kept).split()
+    return f" {' '.join(words)} "
