@@ -37,8 +37,7 @@ from livertumor_cli.volume import Volume
 STEPS = {
     "read": ("read",),
     "networks": ("find_liver", "segment_lesions", "find_segments"),
-    "back to scan": ("back_to_scan",),
-    "measure, write": ("measure", "write"),
+    "measure, write": ("back_to_scan", "measure", "write"),
 }
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 STEPS = {
     "read": ("read",),
-    "networks": ("find_liver", "segment_lesions", "back_to_scan"),
-    "measure": ("measure",),
+    "networks": ("find_liver", "segment_lesions", "find_segments"),
+    "measure": ("back_to_scan", "measure"),
     "write": ("write",),
 }
 READS = 2

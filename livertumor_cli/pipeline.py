@@ -14,7 +14,8 @@ from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import InstanceArray
 from livertumor_cli.case_files import CaseResult
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.cascade import Segmentation, run_cascade
+from livertumor_cli.inference.cascade import Seen, run_cascade
+from livertumor_cli.inference.segmentation import Segmentation, on_scan
 from livertumor_cli.io.dicom_results import DicomPlan, plan_dicom
 from livertumor_cli.io.formats import read_volume
 from livertumor_cli.measure.case import Extras, measure_case
@@ -53,16 +54,16 @@ class ReadScan:
 
 @dataclass(frozen=True, slots=True)
 class SegmentedScan:
-    """A scan after the networks, not measured yet.
+    """A scan after the networks, which are free for the next one.
 
     Attributes:
         scan: The scan.
-        segmentation: What the networks found.
+        seen: What the networks say.
         record: What ran, without times and flags.
     """
 
     scan: ReadScan
-    segmentation: Segmentation
+    seen: Seen
     record: RunRecord
 
 
@@ -157,7 +158,7 @@ def run_networks(
         BackendError: If memory will not do.
     """
     scan.watch.restart()
-    segmentation = run_cascade(
+    seen = run_cascade(
         scan.volume,
         recipe=networks.recipe,
         engines=networks.engines,
@@ -165,18 +166,20 @@ def run_networks(
         on_progress=progress,
         watch=scan.watch,
     )
-    return SegmentedScan(scan, segmentation, networks.describe(scales))
+    return SegmentedScan(scan, seen, networks.describe(scales))
 
 
 def measure_scan(segmented: SegmentedScan) -> CaseResult:
-    """The third step: lesions, measurements, flags."""
-    scan, segmentation = segmented.scan, segmented.segmentation
-    volume, labels, watch = scan.volume, segmentation.labels, scan.watch
+    """The third step: the result on the scan's own grid, lesions, measurements, flags."""
+    scan, record = segmented.scan, segmented.record
+    volume, watch = scan.volume, scan.watch
     watch.restart()
+    segmentation = on_scan(segmented.seen, volume.geometry)
+    labels = segmentation.labels
+    watch.lap("back_to_scan")
     lesions = number_lesions(labels == Label.TUMOR)
     extras = _extras(segmentation, lesions, volume.geometry)
     findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry, extras=extras)
-    record = segmented.record
     quality = quality_flags(findings, labels, geometry=volume.geometry, precision=record.precision)
     watch.lap("measure")
     not_written = (scan.dicom.note,) if scan.dicom.note else ()

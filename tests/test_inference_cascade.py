@@ -22,9 +22,10 @@ from toy_recipe import (
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.cascade import Segmentation, run_cascade, vessel_flags
+from livertumor_cli.inference.cascade import run_cascade
 from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near
 from livertumor_cli.inference.resample import patient_grid
+from livertumor_cli.inference.segmentation import Segmentation, on_scan, vessel_flags
 from livertumor_cli.recipes.recipe import Recipe, StageRole
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume
@@ -65,7 +66,7 @@ def run(
         StageRole.LIVER: liver or FunctionEngine(by_hu(share)),
         StageRole.LESION: lesion,
     }
-    return run_cascade(
+    seen = run_cascade(
         volume,
         recipe=recipe,
         engines=engines,
@@ -73,6 +74,7 @@ def run(
         on_progress=silent,
         watch=StopWatch(),
     )
+    return on_scan(seen, volume.geometry)
 
 
 @pytest.mark.parametrize("degrees", [(0, 0, 0), (12, 20, -30)])

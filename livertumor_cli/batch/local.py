@@ -1,7 +1,8 @@
 """Cases one after the other on one device, while the next is read and the last is written.
 
 Three threads round one set of networks: the calling one has the device and does nothing else, one
-reads ahead by one case, one measures and writes behind it. So at most three scans are in memory.
+reads ahead by one case, one brings the result back to the scan's grid, measures and writes behind
+it. So at most three scans are in memory.
 """
 
 from __future__ import annotations

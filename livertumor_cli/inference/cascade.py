@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from livertumor_cli.anatomy import Label
-from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
+from livertumor_cli.arrays import BoolArray, HuArray
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.errors import ConfigError, NoLiverError
 from livertumor_cli.geometry import Geometry
@@ -23,12 +21,11 @@ from livertumor_cli.inference.liver_box import (
     share_of,
     stage_grid,
 )
-from livertumor_cli.inference.native import labels_on_scan, tumor_probabilities
 from livertumor_cli.inference.opinions import averaged
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.inference.scales import Region, ShareOfProgress, predict_scales
-from livertumor_cli.inference.segments import find_segments
+from livertumor_cli.inference.segments import predict_segments
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume
@@ -37,55 +34,23 @@ SMALLEST_LIVER_ML = 20.0
 """Less than this is no liver: the smallest part of a liver that a scan's end cuts off and that
 still can be told from spleen and stomach is larger."""
 
-FULL_LIVER_ML = 500.0
-"""A liver of an adult has more, and vessels that every network of these recipes sees."""
-
 CascadeProgress = Callable[[str, int, int], None]
 """Told (stage, windows done, windows in all)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Segmentation:
-    """The cascade's result on the scan's own grid.
+class Seen:
+    """What the networks see of a scan, on the grids that they look at.
 
     Attributes:
-        labels: `anatomy.Label` values, shape of the scan.
-        flags: Sentences the reader of the result must see.
-        tumor_probabilities: Of every tumor voxel, in the order of `labels == Label.TUMOR`.
-        scale_tumors: What each scale alone calls tumor; None with one scale.
-        segments: Couinaud segment of every liver voxel, 1 to 8, shape of the scan; None where the
-            recipe has no stage for them.
-        tells_vessels: Whether the recipe labels vessels; without, none in `labels` means nothing.
+        lesions: What the stages that look for lesions say.
+        stage: The one of them that names the structures.
+        segments: Of the stage for Couinaud segments; None where the recipe has none.
     """
 
-    labels: LabelArray
-    flags: tuple[str, ...]
-    tumor_probabilities: FloatArray | None = None
-    scale_tumors: ScaleTumors | None = None
-    segments: LabelArray | None = None
-    tells_vessels: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ScaleTumors:
-    """What each scale alone calls tumor, for the spread of volumes over scales.
-
-    Attributes:
-        packed: A bit per voxel of the stage's grid for each scale.
-        liver: The liver on that grid: tumor outside it does not count.
-        geometry: The grid.
-    """
-
-    packed: tuple[NDArray[np.uint8], ...]
-    liver: BoolArray
-    geometry: Geometry
-
-    def masks(self) -> Iterator[BoolArray]:
-        """One mask after the other: together they would take much memory."""
-        size = self.liver.size
-        for bits in self.packed:
-            mask = np.unpackbits(bits, count=size).reshape(self.liver.shape).view(np.bool_)
-            yield mask & self.liver
+    lesions: Tidied
+    stage: Stage
+    segments: Prediction | None = None
 
 
 def run_cascade(
@@ -96,8 +61,8 @@ def run_cascade(
     scales: tuple[float, ...] | None,
     on_progress: CascadeProgress,
     watch: StopWatch,
-) -> Segmentation:
-    """Segment one scan.
+) -> Seen:
+    """Show one scan to the networks; `segmentation.on_scan` brings the result back to its grid.
 
     Args:
         volume: The scan in HU.
@@ -105,7 +70,7 @@ def run_cascade(
         engines: An opened network for every stage of the recipe.
         scales: Zoom factors of the stages that look for lesions; the recipe's own where None.
         on_progress: Told after each window.
-        watch: Books the steps find_liver, segment_lesions, back_to_scan and find_segments.
+        watch: Books the steps find_liver, segment_lesions and find_segments.
 
     Raises:
         NoLiverError: If a stage finds less liver than SMALLEST_LIVER_ML.
@@ -125,41 +90,19 @@ def run_cascade(
         scales=scales,
         on_step=partial(on_progress, "lesions"),
     )
-    watch.lap("segment_lesions")
     tidied = _tidy_or_refuse(prediction, lesion)
-    labels = labels_on_scan(tidied, stage=lesion, scan=volume.geometry)
-    probabilities = tumor_probabilities(tidied.prediction, labels, scan=volume.geometry)
-    watch.lap("back_to_scan")
+    watch.lap("segment_lesions")
     segments = None
     if recipe.has_stage(StageRole.SEGMENTS):
-        liver = KnownLiver(tidied.liver, tidied.prediction.geometry)
-        network = recipe.stage(StageRole.SEGMENTS), engines[StageRole.SEGMENTS]
-        step = partial(on_progress, "segments")
-        segments = find_segments(volume, labels, liver=liver, network=network, on_step=step)
+        segments = predict_segments(
+            (hu, geometry),
+            KnownLiver(tidied.liver, tidied.prediction.geometry),
+            stage=recipe.stage(StageRole.SEGMENTS),
+            engine=engines[StageRole.SEGMENTS],
+            on_step=partial(on_progress, "segments"),
+        )
         watch.lap("find_segments")
-    flags = (*tidied.flags, *vessel_flags(labels, stage=lesion, geometry=volume.geometry))
-    tumors, tells_vessels = _scale_tumors(tidied), "vessel" in lesion.classes
-    return Segmentation(labels, flags, probabilities, tumors, segments, tells_vessels)
-
-
-def _scale_tumors(tidied: Tidied) -> ScaleTumors | None:
-    packed = tidied.prediction.tumor_at_scales
-    return ScaleTumors(packed, tidied.liver, tidied.prediction.geometry) if packed else None
-
-
-def vessel_flags(labels: LabelArray, *, stage: Stage, geometry: Geometry) -> tuple[str, ...]:
-    """Whether a network that draws vessels saw none in a liver of full size: no patient has one.
-
-    Args:
-        labels: Values of `anatomy.Label`, shape (z, y, x).
-        stage: The one that drew them.
-        geometry: Grid of the labels.
-    """
-    liver_ml = np.count_nonzero(labels) * geometry.voxel_ml
-    is_doubtful = liver_ml >= FULL_LIVER_ML and not (labels == Label.VESSEL).any()
-    if "vessel" not in stage.classes or not is_doubtful:
-        return ()
-    return (f"No vessel was found in a liver of {liver_ml:.0f} ml: it may be no liver.",)
+    return Seen(tidied, lesion, segments)
 
 
 def _find_liver(
@@ -212,6 +155,8 @@ def _look_closely(
         )
     grids = [grid_about(geometry, coarse, stage=stage, margin_mm=margin_mm) for stage in stages]
     target = min(grids, key=lambda grid: grid.voxel_ml)
+    reaches = {reach_mm(stage, margin_mm) for stage in stages}
+    needed = {reach: near(coarse, reach) for reach in reaches} if coarse else {}
     predictions = tuple(
         predict_scales(
             hu,
@@ -219,11 +164,7 @@ def _look_closely(
             stage=stage,
             engine=engines[stage.name],
             scales=scales or stage.scales,
-            region=Region(
-                grid,
-                needed=near(coarse, reach_mm(stage, margin_mm)) if coarse else None,
-                target=target,
-            ),
+            region=Region(grid, needed=needed.get(reach_mm(stage, margin_mm)), target=target),
             on_step=ShareOfProgress(on_step, index, len(stages)),
         )
         for index, (stage, grid) in enumerate(zip(stages, grids, strict=True))

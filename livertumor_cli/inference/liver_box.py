@@ -59,8 +59,13 @@ def near(liver: KnownLiver, margin_mm: float) -> Callable[[Geometry], BoolArray]
     """Which voxels of a grid lie within a margin of the liver."""
     margin = _margin_voxels(margin_mm, liver.geometry)
     padded = np.pad(liver.mask, [(few, few) for few in margin])
-    distance_mm = ndimage.distance_transform_edt(~padded, sampling=liver.geometry.spacing_mm)
-    reached = KnownLiver(np.asarray(distance_mm <= margin_mm), liver.geometry.grown(margin))
+    # Padding has moved the liver by the margin, and what is near ends as far beyond it.
+    spans = zip(box_of(liver.mask), margin, strict=True)
+    box = tuple(slice(span.start, span.stop + 2 * few) for span, few in spans)
+    distance_mm = ndimage.distance_transform_edt(~padded[box], sampling=liver.geometry.spacing_mm)
+    is_near = np.zeros_like(padded)
+    is_near[box] = distance_mm <= margin_mm
+    reached = KnownLiver(is_near, liver.geometry.grown(margin))
     return lambda target: np.asarray(share_of(reached, target) >= 0.5)
 
 
