@@ -26,7 +26,7 @@ RESULT_FILES = {"mask.nii.gz", "lesions.nii.gz", "lesions.csv", REPORT, HTML, FI
 """What `write_case` always puts into the folder; of DICOM scans `dicom_results.DICOM_FILES` too."""
 
 SEGMENTS = "segments.nii.gz"
-"""Of recipes that tell the liver's segments."""
+"""Where the liver's segments are told."""
 
 CASE_FILES = ResultFiles(
     proof=REPORT,
@@ -45,7 +45,7 @@ class CaseResult:
         volume: The scan.
         mask: `anatomy.Label` values on its grid.
         lesions: One number per lesion, same grid.
-        segments: Couinaud segments, same grid; None where the recipe does not tell them.
+        segments: Couinaud segments, same grid; None where nobody tells them.
         findings: The measurements.
         record: How the result was made.
         dicom: The DICOM objects to write with it.
@@ -104,7 +104,7 @@ def write_case(
             masks=masks,
             findings=result.findings,
             recipe=f"{recipe.name} {recipe.version}".strip(),
-            is_automatic=bool(result.record.engine),
+            is_automatic=not result.record.labels_from_file,
         )
         report = result.report()
         pages = reader_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from livertumor_cli.engine.contract import ModelContract
@@ -89,15 +90,18 @@ class ChosenNetworks:
     recipe: Recipe
     device: Device
 
-    def open(self) -> Networks:
+    def open(self, only: Collection[StageRole] = tuple(StageRole)) -> Networks:
         """Verify the recipe's files and open its networks.
+
+        Args:
+            only: The stages that will run.
 
         Raises:
             ModelError: If a file is missing, altered or unfit.
             BackendError: If the engine or precision asked for cannot be had.
         """
         options, engines = self.options, dict[StageRole, Engine]()
-        for stage in self.recipe.stages:
+        for stage in (stage for stage in self.recipe.stages if stage.name in only):
             request = EngineRequest(
                 file=verify_stage(self.recipe, stage),
                 device=self.device,

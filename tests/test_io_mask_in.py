@@ -8,7 +8,7 @@ from axis_orders import ORDERS, stored
 from livertumor_cli.errors import EmptyMaskError, GeometryError, InputError, Reason
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.io.formats import write_label_map
-from livertumor_cli.io.mask_in import read_mask
+from livertumor_cli.io.mask_in import read_mask, read_segments
 from livertumor_cli.volume import LabelMap
 
 AFFINE = np.array([[0.6, -0.4, 0, 10], [0.45, 0.53, 0, -20], [0, 0, 2.5, 30], [0, 0, 0, 1.0]])
@@ -69,6 +69,46 @@ def test_a_larger_grid_may_be_empty_outside_the_scan(tmp_path):
     write_itk(tmp_path / "mask.nrrd", LabelMap(labels, SCAN.grown((2, 2, 2))))
     with pytest.raises(GeometryError, match="different grids"):
         read_mask(tmp_path / "mask.nrrd", scan=SCAN)
+
+
+def a_map_of_segments():
+    segments = np.zeros(SCAN.shape, np.uint8)
+    segments[1:4, 2:5, 1:6] = np.arange(1, 6)
+    segments[2, 3, 2:5] = [6, 7, 8]
+    return segments
+
+
+@pytest.mark.parametrize(("order", "flips"), ORDERS[::7])
+def test_segments_in_other_axis_orders(tmp_path, order, flips):
+    other = LabelMap(*stored(a_map_of_segments(), SCAN, order, flips))
+    write_label_map(tmp_path / "segments.nii.gz", other)
+    found = read_segments(tmp_path / "segments.nii.gz", scan=SCAN)
+    assert np.array_equal(found.label_map.labels, a_map_of_segments())
+
+
+def test_segments_cropped_to_what_is_labeled(tmp_path):
+    box = (slice(1, 4), slice(2, 5), slice(1, 6))
+    part = LabelMap(a_map_of_segments()[box].copy(), SCAN.cropped(box))
+    write_itk(tmp_path / "segments.nrrd", part)
+    found = read_segments(tmp_path / "segments.nrrd", scan=SCAN)
+    assert np.array_equal(found.label_map.labels, a_map_of_segments())
+    assert found.note.startswith("segments.nrrd covers 21.4 % of the scan's voxels")
+
+
+def test_named_segments_tell_no_numbers(tmp_path):
+    """Slicer's values count the segments as they were made: 1 need not be segment I."""
+    image = sitk.GetImageFromArray(a_map_of_segments())
+    image.SetMetaData("Segment0_Name", "Segment VIII")
+    sitk.WriteImage(image, str(tmp_path / "segments.seg.nrrd"))
+    with pytest.raises(InputError, match="whatever they are called") as caught:
+        read_segments(tmp_path / "segments.seg.nrrd", scan=SCAN)
+    assert "1 to 8 the segments I to VIII" in caught.value.hint
+
+
+def test_a_dicom_file_is_no_map_of_segments(tmp_path):
+    (tmp_path / "segments.dcm").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(InputError, match="no map of Couinaud segments: its format is not read"):
+        read_segments(tmp_path / "segments.dcm", scan=SCAN)
 
 
 def other_grids():

@@ -50,6 +50,7 @@ KEYS = {
     "tumor",
     "vessel",
     "segments",
+    "segments_by",
     "lesions",
 }
 

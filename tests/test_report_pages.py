@@ -12,8 +12,9 @@ from livertumor_cli.report.figures import lesion_file
 from livertumor_cli.report.html import html_report
 from livertumor_cli.report.json_report import build_report
 from livertumor_cli.report.pdf import pdf_report
+from livertumor_cli.report.run_record import SegmentsBy
 from livertumor_cli.report.words import (
-    SEGMENT_NOTE,
+    SEGMENT_NOTES,
     TABLE_COLUMNS,
     lesion_facts,
     lesion_table,
@@ -103,13 +104,17 @@ def test_nothing_names_the_patient(source):
         assert b"archive" not in content
 
 
+def facts_of(entry, segments_by="network"):
+    return dict(lesion_facts(entry, segments_by=segments_by))
+
+
 def test_rows_and_facts():
     columns, (row,) = lesion_table(report_of())
     assert columns == tuple(title for title in TABLE_COLUMNS if title != "Segment")
     assert len(row) == len(columns)
     assert row[:4] == ("1", "14.1 × 7.0", "20.0", "1.24 (1.10 to 1.40)")
     assert row[-1] == "at scan border, borderline"
-    facts = dict(lesion_facts(report_of()["lesions"][0]))
+    facts = facts_of(report_of()["lesions"][0])
     assert facts["Capsule"] == "12.3 mm away"
     assert "Nearest vessel" not in facts
     assert facts["Segments (approximate)"] == "VIII (75 %), V (25 %)"
@@ -119,12 +124,12 @@ def test_rows_and_facts():
 @pytest.mark.parametrize(("z_mm", "text"), [(-339.24, "I 339.2 mm"), (12.0, "S 12.0 mm")])
 def test_slices_are_placed_as_viewers_do(z_mm, text):
     entry = {**report_of()["lesions"][0], "longest_axis_lps_mm": [[0, 0, z_mm], [9, 0, z_mm]]}
-    assert dict(lesion_facts(entry))["Slice"] == f"{entry['slice_index']}, at {text}"
+    assert facts_of(entry)["Slice"] == f"{entry['slice_index']}, at {text}"
 
 
 def test_a_trace_of_a_segment_is_not_named():
     entry = {**report_of()["lesions"][0], "couinaud_shares": {"8": 0.97, "7": 0.027, "1": 0.003}}
-    assert dict(lesion_facts(entry))["Segments (approximate)"] == "VIII (97 %), VII (3 %)"
+    assert facts_of(entry)["Segments (approximate)"] == "VIII (97 %), VII (3 %)"
 
 
 def test_segments_are_called_approximate():
@@ -133,18 +138,29 @@ def test_segments_are_called_approximate():
     assert row[columns.index("Segment")] == "VIII/V"
     text = html_report(report_of(SEGMENTED), FIGURES)
     assert "Couinaud segments (approximate)" in text
-    assert SEGMENT_NOTE in text
+    assert SEGMENT_NOTES["network"] in text
     assert "<td>Volume ml</td><td>50</td><td>100</td>" in text
     assert "Couinaud segments" not in html_report(report_of(), FIGURES)
     assert "approximate" in dict(method_rows(report_of(SEGMENTED)))["Couinaud segments"]
     assert "Couinaud segments" not in dict(method_rows(report_of()))
 
 
+def test_segments_of_a_file_are_not_said_to_be_a_networks():
+    report = report_of(SEGMENTED, segments_by=SegmentsBy.FILE)
+    text = html_report(report, FIGURES)
+    assert "Couinaud segments (from a file)" in text
+    assert "network tells" not in text
+    assert "(approximate)" not in text
+    assert SEGMENT_NOTES["file"].split(",")[0] in text
+    assert facts_of(report["lesions"][0], "file")["Segments"] == "VIII (75 %), V (25 %)"
+    assert pdf_report(report, FIGURES).startswith(b"%PDF-")
+
+
 def test_touching_is_said():
     surroundings = replace(lesion().surroundings, capsule_distance_mm=0.0, vessel_distance_mm=0.0)
     touching = replace(lesion(), surroundings=replace(surroundings, vessel_contact_mm2=12.3))
     (entry,) = report_of(replace(FINDINGS, lesions=(touching,)))["lesions"]
-    facts = dict(lesion_facts(entry))
+    facts = facts_of(entry)
     assert (facts["Capsule"], facts["Nearest vessel"]) == ("touches", "touches, 12 mm²")
 
 

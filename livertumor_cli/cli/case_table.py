@@ -22,7 +22,7 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     from rich.text import Text
 
     from livertumor_cli.report.tables import (
-        SEGMENT_HEADING,
+        SEGMENT_HEADINGS,
         SEGMENT_LEGEND,
         TERMINAL_LEGEND,
         lesion_table,
@@ -40,7 +40,7 @@ def print_case_table(report: Mapping[str, Any]) -> None:
     columns, rows = lesion_table(report)
     segments = segment_rows(report)
     if segments:
-        console.print(f"\n{SEGMENT_HEADING}")
+        console.print(f"\n{SEGMENT_HEADINGS[report['segments_by']]}")
         print_numbers(segments[0], segments[1:])
     if rows:
         print_numbers(columns, rows[:MOST_LESIONS])

@@ -94,6 +94,14 @@ def network_options(command: Command) -> Command:
     return command
 
 
+def one_network_options(command: Command) -> Command:
+    """The same without scales, of a command that runs one stage of a recipe."""
+    for option in reversed(_NETWORK_OPTIONS):
+        if option is not _SCALES_OPTION:
+            command = option(command)
+    return command
+
+
 def scan_options(command: Command) -> Command:
     """Which DICOM series is read, and whether an irregular one is."""
     for option in reversed(_SCAN_OPTIONS):
@@ -137,6 +145,14 @@ _SCAN_OPTIONS = (
     irregular_option,
 )
 
+_SCALES_OPTION = click.option(
+    "--scales",
+    callback=parse_scales,
+    metavar="LIST",
+    help="Zoom factors from 0.25 to 4 that are averaged, such as 0.5,1.0,1.5 (default: the "
+    "recipe's).",
+)
+
 _NETWORK_OPTIONS = (
     click.option(
         "--recipe",
@@ -166,13 +182,7 @@ _NETWORK_OPTIONS = (
         help="auto takes the fastest that the recipe's validation allows; another is an error "
         "where it cannot be had.",
     ),
-    click.option(
-        "--scales",
-        callback=parse_scales,
-        metavar="LIST",
-        help="Zoom factors from 0.25 to 4 that are averaged, such as 0.5,1.0,1.5 (default: the "
-        "recipe's).",
-    ),
+    _SCALES_OPTION,
     click.option(
         "--threads",
         type=click.IntRange(1, 256),

@@ -1,4 +1,4 @@
-"""Label maps that people hand in for comparison: NIfTI files of whole numbers from 0 to 255."""
+"""Label maps that people hand in: NIfTI files of whole numbers from 0 to 255."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ def _not_a_label_map(
     return UnsupportedFormatError(
         f"{path} is no label map: {why}.",
         reason=reason,
-        hint="Give .nii or .nii.gz files with 0 background, 1 liver, 2 tumor, 3 vessel.",
+        hint="Save it as .nii or .nii.gz with a whole number from 0 to 255 in each voxel.",
     )

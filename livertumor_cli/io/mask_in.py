@@ -1,4 +1,4 @@
-"""A mask that a person corrected, read onto the grid of its scan; nothing is resampled.
+"""Label maps that a person drew or corrected, on the grid of their scan; nothing is resampled.
 
 3D Slicer saves a label map cropped to what is labeled, other programs turn or mirror the axes. Such
 a mask still has the scan's voxels, so each voxel is put where it belongs. A mask whose voxels lie
@@ -15,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from livertumor_cli.anatomy import Label
+from livertumor_cli.anatomy import SEGMENT_CLASSES, Label
 from livertumor_cli.arrays import LabelArray
 from livertumor_cli.errors import (
     EmptyMaskError,
@@ -42,12 +42,53 @@ _PART = (
     "{name} covers {percent:.1f} % of the scan's voxels: the rest counts as background. Check that "
     "the mask is whole and lies where it was drawn."
 )
-_HINT = "Save it as label map (.nii.gz, .nrrd): 0 background, 1 liver, 2 tumor, 3 vessel."
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a file of labels is meant to show.
+
+    Attributes:
+        name: For messages.
+        values: What its values mean, for hints.
+        highest: The largest of them.
+        has_names: Whether files whose segments have names are read by these.
+    """
+
+    name: str
+    values: str
+    highest: int
+    has_names: bool
+
+    @property
+    def hint(self) -> str:
+        return f"Save it as label map (.nii.gz, .nrrd): {self.values}."
+
+    def refused(
+        self, path: Path, why: str, *, reason: Reason = Reason.UNSUPPORTED_FORMAT
+    ) -> UnsupportedFormatError:
+        return UnsupportedFormatError(
+            f"{path.name} is no {self.name}: {why}.", reason=reason, hint=self.hint
+        )
+
+
+_MASK = _Kind(
+    "mask of liver and tumors",
+    "0 background, 1 liver, 2 tumor, 3 vessel",
+    highest=max(Label),
+    has_names=True,
+)
+_SEGMENTS = _Kind(
+    "map of Couinaud segments",
+    "0 none, 1 to 8 the segments I to VIII",
+    highest=len(SEGMENT_CLASSES),
+    has_names=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedMask:
-    """A mask on the grid of its scan.
+    """Labels from a file on the grid of its scan.
 
     Attributes:
         label_map: The labels, 0 where the file has no voxel.
@@ -69,28 +110,46 @@ def read_mask(path: Path, *, scan: Geometry) -> PlacedMask:
     Raises:
         InputError: If the file is no such mask, has other values, no voxel, or another grid.
     """
+    return _read_placed(path, _MASK, scan=scan)
+
+
+def read_segments(path: Path, *, scan: Geometry) -> PlacedMask:
+    """Read a map of the Couinaud segments onto the grid of a scan.
+
+    Args:
+        path: .nii, .nii.gz, .nrrd, .nhdr, .mha or .mhd with the values 1 to 8; what segments are
+            called is not read.
+        scan: The grid of the scan that it was drawn on.
+
+    Raises:
+        InputError: If the file is no such map, has other values, no voxel, or another grid.
+    """
+    return _read_placed(path, _SEGMENTS, scan=scan)
+
+
+def _read_placed(path: Path, kind: _Kind, *, scan: Geometry) -> PlacedMask:
     name = path.name.lower()
     require_there(path)
     if path.is_dir():
-        raise _no_mask(path, "it is a folder")
+        raise kind.refused(path, "it is a folder")
     if name.endswith(_NIFTI):
         mask = read_label_map(path)
     elif name.endswith(_ITK):
-        mask = _read_itk(path)
-    elif is_dicom(path):
+        mask = _read_itk(path, kind)
+    elif kind.has_names and is_dicom(path):
         # highdicom takes its time to import.
         from livertumor_cli.io.dicom_seg_in import read_segmentation
 
         mask = read_segmentation(path)
     else:
-        raise _no_mask(path, "its format is not read")
-    _require_labels(np.asarray(mask.labels), path)
+        raise kind.refused(path, "its format is not read")
+    _require_labels(np.asarray(mask.labels), path, kind)
     labels, covered = _placed(mask, scan, path=path)
     note = "" if covered == 1 else _PART.format(name=path.name, percent=100 * covered)
     return PlacedMask(LabelMap(labels, scan), note)
 
 
-def _read_itk(path: Path) -> LabelMap:
+def _read_itk(path: Path, kind: _Kind) -> LabelMap:
     require_text_path(path)
     read_text_header(path)
     reader = sitk.ImageFileReader()
@@ -101,12 +160,11 @@ def _read_itk(path: Path) -> LabelMap:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
-            f"{path.name} cannot be read.", reason=Reason.UNREADABLE, hint=_HINT
+            f"{path.name} cannot be read.", reason=Reason.UNREADABLE, hint=kind.hint
         ) from error
     if image.GetDimension() != 3:
-        raise _no_mask(path, "it has not three axes", reason=Reason.FOUR_DIMENSIONAL)
-    is_named = has_segments(image)
-    labels = segment_labels(image, file_name=path.name) if is_named else _values(image, path)
+        raise kind.refused(path, "it has not three axes", reason=Reason.FOUR_DIMENSIONAL)
+    labels = _itk_labels(image, path, kind)
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
@@ -114,32 +172,28 @@ def _read_itk(path: Path) -> LabelMap:
     return LabelMap(labels, Geometry((depth, height, width), affine))
 
 
-def _values(image: sitk.Image, path: Path) -> LabelArray:
-    """The voxels of an image that is a label map by itself."""
+def _itk_labels(image: sitk.Image, path: Path, kind: _Kind) -> LabelArray:
+    """By what its segments are called, or the voxels of an image that is a label map by itself."""
+    if has_segments(image):
+        if not kind.has_names:
+            raise kind.refused(path, "its values count its segments, whatever they are called")
+        return segment_labels(image, file_name=path.name)
     if image.GetNumberOfComponentsPerPixel() != 1:
-        raise _no_mask(path, "it holds several layers", reason=Reason.FOUR_DIMENSIONAL)
+        raise kind.refused(path, "it holds several layers", reason=Reason.FOUR_DIMENSIONAL)
     stored: NDArray[Any] = sitk.GetArrayFromImage(image)
     labels = stored.astype(np.uint8)
     if not np.array_equal(labels, stored):
-        raise _no_mask(path, "its values are not whole numbers from 0 to 255")
+        raise kind.refused(path, "its values are not whole numbers from 0 to 255")
     return labels
 
 
-def _require_labels(labels: NDArray[Any], path: Path) -> None:
+def _require_labels(labels: NDArray[Any], path: Path, kind: _Kind) -> None:
     values = np.flatnonzero(np.bincount(labels.ravel(), minlength=1)).tolist()
-    foreign = [str(value) for value in values if value > max(Label)]
+    foreign = [str(value) for value in values if value > kind.highest]
     if foreign:
-        raise _no_mask(path, f"it has the values {', '.join(foreign[:5])}")
+        raise kind.refused(path, f"it has the values {', '.join(foreign[:5])}")
     if values in ([], [0]):
-        raise EmptyMaskError(f"{path.name} has no labeled voxel.", hint=_HINT)
-
-
-def _no_mask(
-    path: Path, why: str, *, reason: Reason = Reason.UNSUPPORTED_FORMAT
-) -> UnsupportedFormatError:
-    return UnsupportedFormatError(
-        f"{path.name} is no mask of liver and tumors: {why}.", reason=reason, hint=_HINT
-    )
+        raise EmptyMaskError(f"{path.name} has no labeled voxel.", hint=kind.hint)
 
 
 def _placed(mask: LabelMap, scan: Geometry, *, path: Path) -> tuple[LabelArray, float]:
@@ -186,5 +240,5 @@ def _other_grid(mask: Geometry, scan: Geometry, *, path: Path) -> GeometryError:
     return GeometryError(
         f"{path.name} and the scan lie on different grids: {sizes} (z, y, x).",
         reason=Reason.GRIDS_DIFFER,
-        hint="Draw and save the mask on this scan as reference; nothing is resampled here.",
+        hint="Draw and save it on this scan as reference; nothing is resampled here.",
     )

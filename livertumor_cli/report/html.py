@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from livertumor_cli.report import words
 from livertumor_cli.report.figures import OVERVIEWS, PROJECTIONS, lesion_file
-from livertumor_cli.report.tables import SEGMENT_HEADING, segment_rows, summary_rows
+from livertumor_cli.report.tables import SEGMENT_HEADINGS, segment_rows, summary_rows
 
 PROJECTION_WORDS = {"front": "Liver from the front", "below": "Liver from below"}
 
@@ -27,7 +27,7 @@ def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    cards = [_card(lesion, figures) for lesion in pictured(report, figures)]
+    cards = [_card(report, lesion, figures) for lesion in pictured(report, figures)]
     source = files("livertumor_cli.report").joinpath("report.html.j2").read_text("utf-8")
     columns, rows = words.lesion_table(report)
     return environment.from_string(source).render(
@@ -35,9 +35,9 @@ def html_report(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
         summary=summary_rows(report),
         columns=columns,
         rows=rows,
-        segment_heading=SEGMENT_HEADING,
+        segment_heading=SEGMENT_HEADINGS.get(report["segments_by"]),
         segments=segment_rows(report),
-        segment_note=words.SEGMENT_NOTE,
+        segment_note=words.SEGMENT_NOTES.get(report["segments_by"]),
         overviews=[_line(figures, kind) for kind in ("overview", "projection")],
         orientation=words.ORIENTATION,
         lesion_caption=words.lesion_caption(len(cards), count=len(report["lesions"])),
@@ -74,13 +74,15 @@ def pictured(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> list[Ma
     return [lesion for lesion in report["lesions"] if lesion_file(lesion["id"]) in figures]
 
 
-def _card(lesion: Mapping[str, Any], figures: Mapping[str, bytes]) -> dict[str, Any]:
+def _card(
+    report: Mapping[str, Any], lesion: Mapping[str, Any], figures: Mapping[str, bytes]
+) -> dict[str, Any]:
     return {
         "id": lesion["id"],
         "picture": _inline(figures[lesion_file(lesion["id"])]),
         "size": words.diameters(lesion),
         "flags": [words.FLAG_WORDS[flag] for flag in lesion["flags"]],
-        "facts": words.lesion_facts(lesion),
+        "facts": words.lesion_facts(lesion, segments_by=report["segments_by"]),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from livertumor_cli.anatomy import SEGMENT_NUMERALS
 from livertumor_cli.findings import Axis, CaseFindings, Lesion, Surroundings
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.report.run_record import RunRecord
+from livertumor_cli.report.run_record import RunRecord, SegmentsBy
 from livertumor_cli.volume import Source
 
 SCHEMA_VERSION = "1.3"
@@ -54,13 +54,14 @@ METHOD: dict[str, object] = {
 }
 """How the numbers are defined, in every report beside them."""
 
-SEGMENT_METHOD: dict[str, object] = {
-    "couinaud_segments": (
+SEGMENT_METHODS: dict[SegmentsBy, str] = {
+    SegmentsBy.NETWORK: (
         "approximate: as a network tells them; its borders may lie many millimeters beside those "
         "that an expert draws along the vessels"
     ),
+    SegmentsBy.FILE: "as a file tells them, inside the liver's label",
 }
-"""Added where the liver's segments were told."""
+"""Added as `couinaud_segments` where the liver's segments were told."""
 
 
 def program_identity() -> dict[str, str]:
@@ -88,7 +89,7 @@ def build_report(
         "disclaimer": DISCLAIMER,
         "input": _input(source, geometry),
         **_run(record),
-        "method": {**METHOD, **({} if findings.segments is None else SEGMENT_METHOD)},
+        "method": {**METHOD, **_segment_method(findings, record)},
         "liver": {
             "volume_ml": _rounded(findings.liver_volume_ml, 3),
             "without_tumor_ml": _rounded(findings.liver_without_tumor_ml, 3),
@@ -100,6 +101,7 @@ def build_report(
             "mean_hu": _rounded(findings.vessel_mean_hu, 1),
         },
         "segments": _segments(findings),
+        "segments_by": None if findings.segments is None else str(record.segments_by),
         "lesions": lesion_entries(findings, source=source),
     }
 
@@ -224,6 +226,12 @@ def _segments(findings: CaseFindings) -> list[dict[str, Any]] | None:
         }
         for segment in findings.segments
     ]
+
+
+def _segment_method(findings: CaseFindings, record: RunRecord) -> dict[str, str]:
+    if findings.segments is None:
+        return {}
+    return {"couinaud_segments": SEGMENT_METHODS[record.segments_by]}
 
 
 def _range(ends: tuple[float, float] | None) -> list[float | None] | None:

@@ -26,7 +26,7 @@ from reportlab.platypus import (
 from livertumor_cli.report import words
 from livertumor_cli.report.figures import lesion_file
 from livertumor_cli.report.html import overview_names, pictured
-from livertumor_cli.report.tables import SEGMENT_HEADING, segment_rows, summary_rows
+from livertumor_cli.report.tables import SEGMENT_HEADINGS, segment_rows, summary_rows
 
 # Pictures as they are: as letters, which only ancient printers need, they take seconds to write.
 rl_config.useA85 = 0
@@ -126,8 +126,9 @@ def _segments(report: Mapping[str, Any]) -> list[Flowable]:
     if not rows:
         return []
     table = _grid(rows, [24.0] + [15.0] * (len(rows[0]) - 1))
-    note = _paragraph(words.SEGMENT_NOTE, _SMALL)
-    return [KeepTogether([_paragraph(SEGMENT_HEADING, _HEADING), table, note])]
+    teller = report["segments_by"]
+    heading = _paragraph(SEGMENT_HEADINGS[teller], _HEADING)
+    return [KeepTogether([heading, table, _paragraph(words.SEGMENT_NOTES[teller], _SMALL)])]
 
 
 def _grid(rows: Sequence[Sequence[str]], widths_mm: Sequence[float]) -> Table:
@@ -161,7 +162,7 @@ def _pictures(report: Mapping[str, Any], figures: Mapping[str, bytes]) -> list[F
     shown = pictured(report, figures)
     caption = words.lesion_caption(len(shown), count=len(report["lesions"]))
     for number, lesion in enumerate(shown):
-        card = [Spacer(1, 4), _card(lesion, figures)]
+        card = [Spacer(1, 4), _card(report, lesion, figures)]
         if number == 0:
             head = _paragraph("Each lesion in its slice", _HEADING)
             card = [head, _paragraph(caption, _SMALL), *card]
@@ -184,13 +185,15 @@ def _in_lines(images: Sequence[Image]) -> list[Table]:
     ]
 
 
-def _card(lesion: Mapping[str, Any], figures: Mapping[str, bytes]) -> Table:
+def _card(
+    report: Mapping[str, Any], lesion: Mapping[str, Any], figures: Mapping[str, bytes]
+) -> Table:
     flags = ", ".join(words.FLAG_WORDS[flag] for flag in lesion["flags"])
     texts = [
         _paragraph(f"Lesion {lesion['id']}", _BOLD),
         _paragraph(words.diameters(lesion), _SIZE),
         *([_paragraph(flags, _BOLD)] if flags else []),
-        _rows(words.lesion_facts(lesion), (25, 37), _CELL),
+        _rows(words.lesion_facts(lesion, segments_by=report["segments_by"]), (25, 37), _CELL),
     ]
     picture = _picture(figures[lesion_file(lesion["id"])], width_mm=116)
     return Table([[picture, texts]], colWidths=[118 * mm, _WIDTH - 118 * mm], style=_PLAIN)

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SegmentsBy(StrEnum):
+    """Who told the Couinaud segments."""
+
+    NETWORK = "network"
+    FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,8 @@ class RunRecord:
         timings_s: Seconds by stage, in the order they ran.
         peak_memory_mb: Largest memory use of the process in MB; None if not known.
         flags: Sentences the reader of the result must see.
+        labels_from_file: Whether liver, tumors and vessels were read, and drawn by no network here.
+        segments_by: Who told the Couinaud segments, where there are any.
     """
 
     recipe: RecipeIdentity
@@ -48,3 +58,5 @@ class RunRecord:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     peak_memory_mb: float | None = None
     flags: tuple[str, ...] = ()
+    labels_from_file: bool = False
+    segments_by: SegmentsBy = SegmentsBy.NETWORK

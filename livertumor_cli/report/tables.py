@@ -10,6 +10,7 @@ from typing import Any
 from livertumor_cli.anatomy import SEGMENT_NUMERALS
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.report.json_report import lesion_entries
+from livertumor_cli.report.run_record import SegmentsBy
 from livertumor_cli.volume import Source
 
 CSV_COLUMNS: tuple[str, ...] = (
@@ -78,7 +79,11 @@ SEGMENT_COLUMNS = ("Segm.", "Segment")
 VESSEL_COLUMNS = ("Vessel", "To vessel mm")
 """Shown only where vessels were labeled."""
 
-SEGMENT_HEADING = "Couinaud segments (approximate)"
+SEGMENT_HEADINGS = {
+    SegmentsBy.NETWORK: "Couinaud segments (approximate)",
+    SegmentsBy.FILE: "Couinaud segments (from a file)",
+}
+"""By `segments_by` of the report."""
 
 LEAST_SHARE = 0.1
 """Less of a lesion in a segment is within what the borders of approximate segments are off."""

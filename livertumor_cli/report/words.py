@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from livertumor_cli.report.run_record import SegmentsBy
 from livertumor_cli.report.tables import (
     MISSING,
     cell,
@@ -39,10 +40,14 @@ ORIENTATION = (
     "seen from the feet. Green: liver. Orange: tumor. Blue: vessels."
 )
 
-SEGMENT_NOTE = (
-    "Told by a network: borders may lie many millimeters beside those that an expert draws along "
-    "the vessels. No basis for planning a resection."
-)
+SEGMENT_NOTES = {
+    SegmentsBy.NETWORK: (
+        "Told by a network: borders may lie many millimeters beside those that an expert draws "
+        "along the vessels. No basis for planning a resection."
+    ),
+    SegmentsBy.FILE: "As the file tells them, inside the liver's label. Nothing was checked here.",
+}
+"""By `segments_by` of the report."""
 
 LESION_CAPTION = (
     "For each lesion the slice of its longest axial diameter: left as it is, right with its "
@@ -111,12 +116,14 @@ def volume(lesion: Mapping[str, Any]) -> str:
     return f"{text} ({low} to {high})"
 
 
-def lesion_facts(lesion: Mapping[str, Any]) -> list[tuple[str, str]]:
+def lesion_facts(lesion: Mapping[str, Any], *, segments_by: str | None) -> list[tuple[str, str]]:
     """Name and value of what stands beside a lesion's picture.
 
     Args:
         lesion: One of the report's.
+        segments_by: The report's.
     """
+    is_approximate = segments_by == SegmentsBy.NETWORK
     # A run is one network at one scale.
     runs = lesion["volume_range_scales_ml"]
     facts = [
@@ -129,7 +136,10 @@ def lesion_facts(lesion: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("To the liver", cell(lesion["contrast_to_liver_hu"], 0, "HU")),
         ("Capsule", _distance(lesion["capsule_distance_mm"])),
         ("Nearest vessel", _vessel(lesion)),
-        ("Segments (approximate)", _segments(lesion["couinaud_shares"])),
+        (
+            "Segments (approximate)" if is_approximate else "Segments",
+            _segments(lesion["couinaud_shares"]),
+        ),
         ("Mean probability", cell(lesion["mean_probability"], 2)),
     ]
     return [(name, text) for name, text in facts if text not in ("", MISSING)]
