@@ -9,10 +9,15 @@ from livertumor_cli.arrays import LabelArray
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.decide import box_of
 from livertumor_cli.inference.liver_box import KnownLiver, share_of
-from livertumor_cli.inference.resample import patient_grid, to_patient_axes
+from livertumor_cli.inference.resample import (
+    NEIGHBORS,
+    box_holding,
+    patient_grid,
+    to_patient_axes,
+)
 
-DRAWN_SPACING_MM = (2.0, 2.0, 2.0)
-"""As fine as the finest grid on which the shipped networks draw a liver."""
+DRAWN_SPACING_MM = (2.0, 1.5, 1.5)
+"""The grid on which the default recipe draws a liver: so its mask gets the segments that it had."""
 
 
 def drawn_liver(labels: LabelArray, scan: Geometry) -> KnownLiver:
@@ -32,6 +37,7 @@ def drawn_liver(labels: LabelArray, scan: Geometry) -> KnownLiver:
     mask = np.asarray(labels > 0)
     box = box_of(mask)
     part, geometry = to_patient_axes(mask[box], scan.cropped(box))
-    grid = patient_grid(geometry, DRAWN_SPACING_MM)
+    whole = patient_grid(scan, DRAWN_SPACING_MM)
+    grid = whole.cropped(box_holding(whole, geometry.grown(NEIGHBORS).corners_lps()))
     drawn = share_of(KnownLiver(part, geometry), grid) >= 0.5
     return KnownLiver(np.asarray(ndimage.binary_fill_holes(drawn)), grid)
