@@ -193,7 +193,7 @@ def test_one_interrupt_ends_after_the_case(
         once.setattr(local, "run_networks", interrupt)
         assert batch() == 130
     printed, log = capsys.readouterr()
-    assert "1 cases done, 0 failed, 2 left." in printed
+    assert "1 case done, 0 failed, 2 left." in printed
     assert f"1/3 {names[0]} done" in log
     assert "the same command goes on" in log
     assert batch() == 0

@@ -19,7 +19,7 @@ from livertumor_cli.cli.options import PATH
 
 if TYPE_CHECKING:
     from livertumor_cli.batch.discovery import Found
-    from livertumor_cli.batch.plan import BatchPlan, Selection
+    from livertumor_cli.batch.plan import BatchPlan, PlannedCase, Selection
     from livertumor_cli.batch.settings import BatchSettings
 
 
@@ -194,17 +194,22 @@ def show_plan(plan: BatchPlan, found: Found, *, as_json: bool) -> None:
         ]
         write_json({"counts": counts, "passed_over": aside, "cases": cases})
         return
-    for planned in plan.cases:
+    tasks = [_task_text(planned) for planned in plan.cases]
+    width = max(map(len, tasks))
+    for planned, task in zip(plan.cases, tasks, strict=True):
         case = planned.case
         size = f"{case.count} files" if case.count > 1 else "1 file"
-        task = f"{planned.task} ({planned.failure.reason})" if planned.failure else planned.task
         place = printable(case.source)
-        click.echo(f"{task:<26} {megabytes(case.size_bytes):>10} {size:>11}  {place}")
+        click.echo(f"{task:<{width}} {megabytes(case.size_bytes):>10} {size:>11}  {place}")
     click.echo(", ".join(f"{count} {task}" for task, count in counts.items()))
     click.echo(
         f"Passed over: {aside['no_image']} files that are no images, {aside['without_ct']} studies "
         f"without CT, {aside['results']} folders of results."
     )
+
+
+def _task_text(planned: PlannedCase) -> str:
+    return f"{planned.task} ({planned.failure.reason})" if planned.failure else planned.task
 
 
 def show_summary(
@@ -220,7 +225,8 @@ def show_summary(
     if not quiet:
         done, failed = len(plan.of(Task.DONE)), len(plan.of(Task.FAILED))
         left = len(plan.cases) - done - failed
-        click.echo(f"{done} cases done, {failed} failed, {left} left.")
+        cases = "1 case" if done == 1 else f"{done} cases"
+        click.echo(f"{cases} done, {failed} failed, {left} left.")
     click.echo(str(out))
 
 

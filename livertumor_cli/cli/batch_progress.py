@@ -19,7 +19,7 @@ from livertumor_cli.cli.progress import STEP_TEXTS, progress_bars
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-DEVICE_STEPS = ("liver", "lesions")
+DEVICE_STEPS = ("liver", "lesions", "segments")
 """Of the cases that have a device; others are read and written meanwhile."""
 
 
@@ -108,6 +108,10 @@ def how_it_ended(end: CaseEnd) -> str:
     return f"done as {end.name}, {lesions}, {end.seconds:.1f} s"
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 class _Lines:
     """A line when a case gets the device, and one when it ends."""
 
@@ -124,7 +128,7 @@ class _Lines:
         self._on_device.discard(event.source)
         self._tally.add(event)
         left_s = self._tally.left_s
-        left = f"; about {left_s / 60:.0f} min left" if left_s else ""
+        left = f"; about {_duration(left_s)} left" if left_s else ""
         self._say(f"{self._tally.count} {event.source} {how_it_ended(event)}{left}")
 
     def _say(self, text: str) -> None:
