@@ -136,6 +136,19 @@ class SegmentFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceTissue:
+    """Densities that tell the contrast phase.
+
+    Attributes:
+        aorta_hu: Median inside the aorta at the levels of the liver; None where it was not found.
+        spleen_hu: Median inside the spleen; None where it was not found.
+    """
+
+    aorta_hu: float | None = None
+    spleen_hu: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CaseFindings:
     """The whole liver.
 
@@ -149,6 +162,7 @@ class CaseFindings:
             stored as axial slices.
         vessel_mean_hu: Mean over vessel voxels; NaN without any.
         segments: All eight Couinaud segments in their order; None where no map of them exists.
+        reference: Densities of aorta and spleen.
     """
 
     liver_volume_ml: float
@@ -159,6 +173,7 @@ class CaseFindings:
     axial_axis: int = 0
     vessel_mean_hu: float = math.nan
     segments: tuple[SegmentFinding, ...] | None = None
+    reference: ReferenceTissue = field(default_factory=ReferenceTissue)
 
     @property
     def tumor_burden_percent(self) -> float:

@@ -32,9 +32,9 @@ def test_a_good_scan_has_none():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"liver_mean_hu": 60.0}, "60 HU is below 75 HU"),
+        ({"liver_mean_hu": 60.0}, "60 HU: below 75 HU"),
         ({"liver_mean_hu": 200.0}, "200 HU is above 170 HU"),
-        ({"vessel_mean_hu": 115.0}, "Vessels are 5 HU brighter"),
+        ({"vessel_mean_hu": 115.0}, "vessels are 5 HU brighter"),
         ({"liver_volume_ml": 300.0}, "A liver of 300 ml is unusual"),
         ({"liver_volume_ml": 4500.0}, "A liver of 4500 ml is unusual"),
         ({"tumor_volume_ml": 900.0}, "Tumors take 60 % of the liver"),

@@ -49,6 +49,7 @@ KEYS = {
     "liver",
     "tumor",
     "vessel",
+    "reference_tissue",
     "segments",
     "segments_by",
     "lesions",

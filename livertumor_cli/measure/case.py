@@ -17,6 +17,7 @@ from livertumor_cli.geometry import Box, Geometry
 from livertumor_cli.measure.components import bounding_box
 from livertumor_cli.measure.diameters import axial_diameters, max_3d_diameter_mm
 from livertumor_cli.measure.lesion_flags import lesion_flags
+from livertumor_cli.measure.reference_tissue import reference_tissue
 from livertumor_cli.measure.surface import (
     SurfaceDistance,
     contact_area_mm2,
@@ -112,6 +113,9 @@ class _Case:
             axial_axis=axial_axis(self.geometry),
             vessel_mean_hu=mean_hu(hu, labels == Label.VESSEL),
             segments=self._segment_findings(labels),
+            reference=reference_tissue(
+                self.hu, self.labels, geometry=self.geometry, liver=self.box
+            ),
         )
 
     def _segment_findings(self, labels: LabelArray) -> tuple[SegmentFinding, ...] | None:

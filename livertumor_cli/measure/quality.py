@@ -10,16 +10,10 @@ from livertumor_cli.arrays import LabelArray
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.measure.phase import phase_sentence
 
 THICK_SLICE_MM = 5.0
 """RECIST 1.1 measures on slices of at most this thickness."""
-
-PORTAL_LIVER_HU = (75.0, 170.0)
-"""Mean of a liver in the portal phase: without contrast it has 50 to 65, in the arterial phase
-little more; a fatty liver is darker in all. Above, the values are no usual CT of a liver."""
-
-PORTAL_VESSEL_CONTRAST_HU = 15.0
-"""By so much vessels are brighter than the liver at least, when the portal vein fills both."""
 
 PLAUSIBLE_LIVER_ML = (500.0, 4000.0)
 """Livers of adults; outside it the mask, the voxel size or the patient is unusual."""
@@ -126,25 +120,8 @@ def liver_pieces(labels: LabelArray, *, geometry: Geometry) -> int:
 
 
 def _phase_flags(findings: CaseFindings) -> list[str]:
-    liver_hu = findings.liver_mean_hu
-    lowest, highest = PORTAL_LIVER_HU
-    if liver_hu < lowest:
-        return [
-            f"The liver's mean density of {liver_hu:.0f} HU is below {lowest:.0f} HU: probably not "
-            "the portal-venous phase, or a fatty liver."
-        ]
-    if liver_hu > highest:
-        return [
-            f"The liver's mean density of {liver_hu:.0f} HU is above {highest:.0f} HU: check that "
-            "the values are Hounsfield units."
-        ]
-    contrast_hu = findings.vessel_mean_hu - liver_hu
-    if contrast_hu < PORTAL_VESSEL_CONTRAST_HU:
-        return [
-            f"Vessels are {contrast_hu:.0f} HU brighter than the liver (expected "
-            f"{PORTAL_VESSEL_CONTRAST_HU:.0f} or more): probably not the portal-venous phase."
-        ]
-    return []
+    sentence = phase_sentence(findings)
+    return [] if sentence is None else [sentence]
 
 
 def _probability_flags(findings: CaseFindings) -> list[str]:

@@ -49,6 +49,10 @@ METHOD: dict[str, object] = {
     "candidate_targets": "the at most two longest measurable lesions; the choice is the reader's",
     "liver_volume": "liver, tumor and vessel labels together",
     "tumor_burden": "tumor volume in percent of the liver volume",
+    "reference_tissue": (
+        "median inside the aorta and inside the spleen at the levels of the liver, found by shape "
+        "and place without a network; null where not found with certainty"
+    ),
     "positions": "patient coordinates (left, posterior, superior) in mm",
     "slice_index": "counted from 0 along the stored axis closest to the head-foot direction",
 }
@@ -99,6 +103,10 @@ def build_report(
         "vessel": {
             "volume_ml": _rounded(findings.vessel_volume_ml, 3),
             "mean_hu": _rounded(findings.vessel_mean_hu, 1),
+        },
+        "reference_tissue": {
+            "aorta_hu": _rounded(findings.reference.aorta_hu, 1),
+            "spleen_hu": _rounded(findings.reference.spleen_hu, 1),
         },
         "segments": _segments(findings),
         "segments_by": None if findings.segments is None else str(record.segments_by),

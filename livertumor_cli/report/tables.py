@@ -124,6 +124,7 @@ def summary_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Liver volume, tumors and vessels included", cell(liver["volume_ml"], 1, "ml")),
         ("Liver volume without tumors", cell(liver["without_tumor_ml"], 1, "ml")),
         ("Liver mean density", cell(liver["mean_hu"], 0, "HU")),
+        *_reference_rows(report["reference_tissue"]),
         ("Tumor volume", cell(tumor["volume_ml"], 1, "ml")),
         ("Tumor burden", cell(tumor["burden_percent"], 1, "%")),
         ("Vessel volume", _volume_or_unknown(vessel["volume_ml"])),
@@ -134,6 +135,15 @@ def summary_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _volume_or_unknown(volume_ml: float | None) -> str:
     return NOT_LABELED if volume_ml is None else cell(volume_ml, 1, "ml")
+
+
+def _reference_rows(reference: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """By what a reader judges the contrast phase; nothing where neither was found."""
+    densities = (reference["aorta_hu"], reference["spleen_hu"])
+    if densities == (None, None):
+        return []
+    aorta, spleen = (cell(density, 0) for density in densities)
+    return [("Density of aorta / spleen", f"{aorta} / {spleen} HU")]
 
 
 def _size_rows(tumor: Mapping[str, Any]) -> list[tuple[str, str]]:
