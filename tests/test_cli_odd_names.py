@@ -40,9 +40,11 @@ def test_results_of_odd_names(options: list[str], tmp_path: Path) -> None:
     odd_mask = tmp_path / os.fsdecode(b"mask\xfc.nii.gz")
     odd_mask.write_bytes((out / "mask.nii.gz").read_bytes())
     measured = tmp_path / "measured"
-    assert run(["measure", str(tmp_path / "in" / ODD), str(odd_mask), "-o", str(measured)]) == 0
+    words = ["measure", str(tmp_path / "in" / ODD), str(odd_mask), "--segments", str(odd_mask)]
+    assert run([*words, "-o", str(measured)]) == 0
     report = json.loads((measured / "report.json").read_text("utf-8"))
-    assert list(report["recipe"]["files"]) == ["mask\\udcfc.nii.gz"]
+    shown = "mask\\udcfc.nii.gz"
+    assert list(report["recipe"]["files"]) == [shown, f"{shown} (segments)"]
     scores = tmp_path / "scores"
     assert run(["evaluate", str(odd_mask), str(out / "mask.nii.gz"), "-o", str(scores)]) == 0
     assert "mask\\udcfc" in (scores / "cases.csv").read_text("utf-8")

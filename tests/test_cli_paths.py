@@ -19,6 +19,7 @@ INPUTS = {
     "convert": ["convert", "{}", "out.nii.gz"],
     "measure the scan": ["measure", "{}", "there", "-o", "out"],
     "measure the mask": ["measure", "there", "{}", "-o", "out"],
+    "measure the segments": ["measure", "there", "there", "--segments", "{}", "-o", "out"],
     "compare the baseline": ["compare", "{}", "there"],
     "send": ["send", "{}", "--to", "ARCHIVE@127.0.0.1:1"],
     "evaluate the prediction": ["evaluate", "{}", "there", "-o", "out"],

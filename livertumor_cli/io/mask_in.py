@@ -31,7 +31,7 @@ from livertumor_cli.io.itk_voxels import read_text_header, require_whole_voxels
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.place import require_there
 from livertumor_cli.io.slicer_seg import has_segments, segment_labels
-from livertumor_cli.volume import LabelMap
+from livertumor_cli.volume import LabelMap, text_name
 
 TOLERANCE_VOXELS = 0.1
 """How far voxel centers of mask and scan may lie apart: programs round positions and angles."""
@@ -145,7 +145,7 @@ def _read_placed(path: Path, kind: _Kind, *, scan: Geometry) -> PlacedMask:
         raise kind.refused(path, "its format is not read")
     _require_labels(np.asarray(mask.labels), path, kind)
     labels, covered = _placed(mask, scan, path=path)
-    note = "" if covered == 1 else _PART.format(name=path.name, percent=100 * covered)
+    note = "" if covered == 1 else _PART.format(name=text_name(path), percent=100 * covered)
     return PlacedMask(LabelMap(labels, scan), note)
 
 
