@@ -1,4 +1,4 @@
-"""How much memory this process has used at most, and how much it could still get."""
+"""How much memory this process has used at most, how much it could still get, and its end."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ def peak_memory_mb() -> float:
 def available_memory_bytes() -> int:
     """Memory that this process can still get without swapping, or being ended for it."""
     return min(int(psutil.virtual_memory().available), *left_in_groups(), sys.maxsize)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether ITK, which has no class of errors for it, says that memory ran out."""
+    return isinstance(error.__cause__, MemoryError) or any(
+        words in str(error) for words in ("bad_alloc", "Failed to allocate memory")
+    )

@@ -185,3 +185,11 @@ def test_a_box_beyond_the_grid_is_its_nearest_voxels() -> None:
     grid = Geometry.from_spacing((4, 4, 4), spacing_mm=(1, 1, 1))
     box = box_holding(grid, np.array([[-20.0, 50.0, 1.0], [-10.0, 60.0, 2.0]]), least=(1, 2, 2))
     assert box == (slice(1, 3), slice(2, 4), slice(0, 2))
+
+
+def test_memory_that_runs_out_in_itk_is_told_as_elsewhere() -> None:
+    """ITK calls it a RuntimeError, which a batch would take for a fault of the program."""
+    grid = centered_grid((4, 4, 4))
+    too_large = Geometry.from_spacing((10**5,) * 3, spacing_mm=(1.0,) * 3, origin_mm=(0.0,) * 3)
+    with pytest.raises(MemoryError):
+        resample_to(ramp(grid), grid, target=too_large, outside_hu=0.0)

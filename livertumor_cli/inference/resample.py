@@ -7,6 +7,8 @@ Networks see patients along the LPS axes, whatever order and obliquity the scan 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import permutations
 from typing import Any, TypeVar
 
@@ -16,12 +18,24 @@ from numpy.typing import NDArray
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
 from livertumor_cli.geometry import Box, Geometry, Spacing
+from livertumor_cli.process_memory import is_out_of_memory
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
 NEIGHBORS = (2, 2, 2)
 """Voxels of a target grid by which the scan must reach beyond it, so that interpolation and
 averaging at its rim have neighbors."""
+
+
+@contextmanager
+def _known_memory_errors() -> Iterator[None]:
+    """Let SimpleITK say as everything else does that memory ran out."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError from error
+        raise
 
 
 def patient_grid(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
@@ -103,6 +117,7 @@ def resample_to(
     return interpolate(image, target, outside=outside_hu)
 
 
+@_known_memory_errors()
 def interpolate(image: sitk.Image, target: Geometry, *, outside: float) -> FloatArray:
     """Linear interpolation of an image onto a grid: float32, shape of `target`."""
     values: FloatArray = sitk.GetArrayFromImage(
@@ -141,6 +156,7 @@ def _span(start: int, stop: int, *, size: int, least: int) -> slice:
     return slice(start, stop)
 
 
+@_known_memory_errors()
 def _average_blocks(image: sitk.Image, *, wanted: tuple[float, ...]) -> sitk.Image:
     """Mean over blocks of whole voxels no larger than the wanted spacing (x, y, z)."""
     factors = [
@@ -156,6 +172,7 @@ def _average_blocks(image: sitk.Image, *, wanted: tuple[float, ...]) -> sitk.Ima
     return sitk.BinShrink(image, factors)
 
 
+@_known_memory_errors()
 def to_image(array: HuArray, geometry: Geometry) -> sitk.Image:
     """A SimpleITK image of an array (z, y, x) on its grid."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(array))
@@ -163,6 +180,7 @@ def to_image(array: HuArray, geometry: Geometry) -> sitk.Image:
     return image
 
 
+@_known_memory_errors()
 def _grid_image(geometry: Geometry) -> sitk.Image:
     """An image that carries a grid; SimpleITK's Resample wants one (its voxels are not read)."""
     image = sitk.Image([int(size) for size in geometry.shape[::-1]], sitk.sitkUInt8)

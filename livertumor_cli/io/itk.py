@@ -34,6 +34,7 @@ from livertumor_cli.io.itk_voxels import (
     require_whole_voxels,
     unreadable_header,
 )
+from livertumor_cli.process_memory import is_out_of_memory
 from livertumor_cli.volume import Source, Volume
 
 _DATA_FILE = re.compile(
@@ -185,7 +186,7 @@ def _read_pixels(reader: sitk.ImageFileReader, *, path: Path) -> sitk.Image:
     try:
         return reader.Execute()
     except RuntimeError as error:
-        if isinstance(error.__cause__, MemoryError) or "bad_alloc" in str(error):
+        if is_out_of_memory(error):
             raise InputError(
                 f"{path.name} does not fit into memory.", reason=Reason.TOO_LARGE
             ) from error
