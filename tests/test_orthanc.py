@@ -195,7 +195,7 @@ def test_results_stored_by_dicomweb_come_back_and_are_read_as_the_same_mask(
     [seg] = [one for one in returned.values() if one.Modality == "SEG"]
     seg.save_as(tmp_path / "returned.dcm")
     again = [str(series), str(tmp_path / "returned.dcm"), "-q", "-o", str(tmp_path / "again")]
-    assert run(["measure", *again]) == 0
+    assert run(["measure", *again, "--segments", "none"]) == 0
     one, two = (read_lesions(folder) for folder in (out, tmp_path / "again"))
     assert one
     assert one == two
