@@ -107,6 +107,19 @@ def test_new_and_vanished_lesions_have_no_partner():
     assert pairs_of([(ONE, 6)], [(TWO, 6)]) == ()
 
 
+def test_neighbors_do_not_change_partners_for_one_that_vanished():
+    """A row, where one end vanished and the other is new: each gap is narrow enough for a pair."""
+    row = [(x, 5, 5) for x in (-30, -15, 0, 15)]
+    assert pairs_of([(row[1], 5), (row[0], 4)], [(row[1], 5), (row[2], 4)]) == ((1, 1),)
+    before, after = ([(center, 4) for center in part] for part in (row[:3], row[1:]))
+    assert pairs_of(before, after) == ((2, 1), (3, 2))
+
+
+def test_a_lesion_that_lies_beside_its_place_is_the_same():
+    """Breath moves what the liver's surface does not tell."""
+    assert pairs_of([(ONE, 3)], [(np.add(ONE, (0, 9, 0)), 3)]) == ((1, 1),)
+
+
 def test_the_alignment_is_used():
     matrix = np.eye(4)
     matrix[:3, 3] = np.subtract(TWO, ONE)

@@ -38,7 +38,9 @@ _MOST_STEPS = 40
 _SETTLED_MM = 1e-3
 """Mean motion of the points in a step below which the surfaces have settled."""
 
-_FORBIDDEN = 1e6
+_ALONE = 1.0
+"""What a lesion without partner costs. A pair costs less, so that two lonely lesions find each
+other; but several pairs of neighbors are not given for a lesion that lies on itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,10 @@ def match_lesions(
     """Which lesion of the baseline is which of the follow-up.
 
     Lesions whose surfaces come within MATCH_MM of each other may be the same. Of all such pairs
-    those are chosen, one to one, whose centers together lie closest.
+    those are chosen, one to one, whose centers together lie closest. Distances of centers count as
+    shares of the largest at which lesions of their sizes may be the same, and a lesion without
+    partner counts as that far away: one that vanished beside a new one does not make its neighbors
+    change partners.
 
     Args:
         baseline: Lesion numbers.
@@ -190,24 +195,25 @@ def match_lesions(
     after = _lesion_points(follow_up, geometries[1])
     if not before or not after:
         return ()
-    costs = np.full((len(before), len(after)), _FORBIDDEN)
+    costs = np.full((len(before), len(after)), _ALONE)
     balls = [_ball(points) for points in before]
     for column, points in enumerate(after):
         tree = KDTree(points)
         center, radius = _ball(points)
         for row, (moved_center, moved_radius) in enumerate(balls):
             apart = float(np.linalg.norm(moved_center - center))
-            if apart > radius + moved_radius + MATCH_MM:
+            farthest = radius + moved_radius + MATCH_MM
+            if apart > farthest:
                 continue
             gap, _ = tree.query(before[row], distance_upper_bound=MATCH_MM)
             # The gap is one of surfaces: a small lesion deep inside a large one has a wide one.
             if np.isfinite(gap).any() or apart <= radius:
-                costs[row, column] = apart
+                costs[row, column] = apart / farthest
     rows, columns = linear_sum_assignment(costs)
     return tuple(
         (int(row) + 1, int(column) + 1)
         for row, column in zip(rows, columns, strict=True)
-        if costs[row, column] < _FORBIDDEN
+        if costs[row, column] < _ALONE
     )
 
 
