@@ -114,11 +114,15 @@ def test_table_and_files(results, tmp_path, capsys, monkeypatch):
     assert max(map(len, lines[:-1])) <= 80
     assert any("Sum of candidate targets" in line for line in lines)
     assert any(line.split()[:2] == ["new", "2"] for line in lines)
+    assert not any(line.startswith("   1") and line.endswith("~") for line in lines)
     assert names(target) == COMPARISON_FILES.names
     with (target / "compare.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["baseline_id"], row["follow_up_id"]) for row in rows] == [("1", "1"), ("", "2")]
-    assert float(rows[0]["length_change_mm"]) > 0
+    pair = json.loads((target / "compare.json").read_text(encoding="utf-8"))["matched"][0]
+    assert float(rows[0]["length_change_mm"]) == pair["longest_axial_diameter_mm"]["change"] > 0
+    assert float(rows[0]["volume_follow_up_ml"]) == pair["volume_ml"]["follow_up"]
+    assert [row["volume_ranges_overlap"] for row in rows] == ["false", ""]
     page = (target / "compare.html").read_text(encoding="utf-8")
     assert "Research use only" in page
     assert "http" not in page
@@ -188,6 +192,47 @@ def test_a_mask_that_was_changed_is_refused(results, tmp_path, capsys):
         (tmp_path / name).write_bytes(source.read_bytes())
     assert run(["compare", str(tmp_path), str(results["first"])]) == 3
     assert_refused(capsys, "do not belong together")
+
+
+def test_the_page_tells_which_scans_and_what_their_reports_flag(results, tmp_path, capsys):
+    for name, flags, file_name in (
+        ("before", ["The liver reaches the border.", "Thick slices."], "early <1>.nii.gz"),
+        ("after", ["Thick slices.", "An arterial phase."], None),
+    ):
+        (tmp_path / name).mkdir()
+        report = report_of(results["first"])
+        report["flags"] = flags
+        report["input"] |= {"file_name": file_name, "series_uid": None if file_name else "1.2.3"}
+        (tmp_path / name / "report.json").write_text(json.dumps(report), encoding="utf-8")
+        mask = (results["first"] / "mask.nii.gz").read_bytes()
+        (tmp_path / name / "mask.nii.gz").write_bytes(mask)
+    folders = [str(tmp_path / name) for name in ("before", "after")]
+    assert run(["compare", *folders, "-o", str(tmp_path / "out")]) == 0
+    assert "! Follow-up: An arterial phase." in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
+    assert found["flags"] == [
+        "Both scans: Thick slices.",
+        "Baseline: The liver reaches the border.",
+        "Follow-up: An arterial phase.",
+    ]
+    assert found["input"]["baseline"]["file_name"] == "early <1>.nii.gz"
+    page = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+    assert "early &lt;1&gt;.nii.gz, voxels " in page
+    assert "series 1.2.3, voxels" in page
+    assert "Both scans: Thick slices." in page
+
+
+def test_what_rounds_to_nothing_has_no_sign_and_small_volumes_keep_a_digit(results):
+    from livertumor_cli.report.follow_up_report import build_comparison, comparison_rows
+
+    before, after = (report_of(results["first"]) for _ in range(2))
+    lesion = {"longest_axial_diameter_mm": 3.5, "volume_ml": 0.024, "volume_range_ml": [0.01, 0.05]}
+    before["lesions"][0] |= lesion
+    after["lesions"][0] |= lesion | {"longest_axial_diameter_mm": 3.49, "volume_ml": 0.02}
+    (row,) = comparison_rows(
+        build_comparison(before, after, pairs=[(1, 1)], residual_mm=0, rotation_degrees=0)
+    )
+    assert row == ("1", "1", "3.5", "3.5", "0.0", "0", "0.024", "0.020", "-0.004", "-17", "~")
 
 
 def test_livers_that_do_not_fit_are_flagged():

@@ -54,9 +54,11 @@ def compare(
 
 def _print_tables(comparison: Mapping[str, Any]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from livertumor_cli.report.follow_up_report import (
         COLUMNS,
+        LEGEND,
         comparison_rows,
         comparison_summary,
     )
@@ -69,8 +71,10 @@ def _print_tables(comparison: Mapping[str, Any]) -> None:
     rows = comparison_rows(comparison)
     if rows:
         print_numbers(COLUMNS, rows)
+        console.print(f"{LEGEND}\n")
     else:
         console.print("\nNeither scan has a lesion.\n")
     for flag in comparison["flags"]:
-        console.print(f"! {flag}")
+        # Text, as brackets in a sentence are no markup.
+        console.print(Text(f"! {flag}"))
     console.print(comparison["disclaimer"])

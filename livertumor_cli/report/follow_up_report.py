@@ -13,21 +13,28 @@ from jinja2 import Environment, StrictUndefined
 
 from livertumor_cli.report.json_report import DISCLAIMER
 from livertumor_cli.report.tables import cell
+from livertumor_cli.report.words import voxels
 
-FORM_VERSION = "1.0"
+FORM_VERSION = "1.1"
 
 DOUBTFUL_MM, DOUBTFUL_DEGREES = 5.0, 20.0
 """More is seldom left by breath and posture."""
 
 LENGTH, VOLUME = "longest_axial_diameter_mm", "volume_ml"
 
-COLUMNS = ("No.", "No. now", "mm", "mm now", "change", "%", "ml", "ml now", "change", "%")
+COLUMNS = ("No.", "No. now", "mm", "mm now", "change", "%", "ml", "ml now", "change", "%", "~")
+
+SAME = "~"
+LEGEND = f"{SAME} the ranges of both volumes overlap: the masks alone do not prove a change."
+
+_SMALL_ML = 0.1
+"""Below it volumes have a third digit, as in the reports."""
 
 METHOD = {
     "alignment": "rigid motion of the liver's surface; a liver also deforms with breath",
     "matching": (
         "lesions whose aligned surfaces come within 10 mm of each other, one to one, with the "
-        "least distance of their centers"
+        "least distance of their centers for their size"
     ),
     "target_sum": (
         "longest axial diameters of the baseline's candidate targets, then and now; one that is "
@@ -65,7 +72,8 @@ def build_comparison(
             "residual_mm": round(residual_mm, 2),
             "rotation_degrees": round(rotation_degrees, 1),
         },
-        "flags": _flags(residual_mm, rotation_degrees),
+        "input": {"baseline": baseline.get("input"), "follow_up": follow_up.get("input")},
+        "flags": [*_flags(residual_mm, rotation_degrees), *_carried(baseline, follow_up)],
         "method": dict(METHOD),
         "liver_volume_ml": _pair(baseline["liver"], follow_up["liver"], VOLUME),
         "tumor_volume_ml": _pair(baseline["tumor"], follow_up["tumor"], VOLUME),
@@ -90,6 +98,18 @@ def _flags(residual_mm: float, rotation_degrees: float) -> list[str]:
     if rotation_degrees > DOUBTFUL_DEGREES:
         flags.append(f"The liver was turned by {rotation_degrees:.0f}°: check every pair.")
     return flags
+
+
+def _carried(baseline: Mapping[str, Any], follow_up: Mapping[str, Any]) -> list[str]:
+    """The flags of both reports: another phase or a liver cut off changes what is compared."""
+    before, after = (list(report.get("flags") or ()) for report in (baseline, follow_up))
+    both = [flag for flag in before if flag in after]
+    named = (
+        ("Both scans", both),
+        ("Baseline", [flag for flag in before if flag not in both]),
+        ("Follow-up", [flag for flag in after if flag not in both]),
+    )
+    return [f"{name}: {flag}" for name, flags in named for flag in flags]
 
 
 def _values(before: float, after: float) -> dict[str, float | None]:
@@ -136,14 +156,26 @@ def comparison_rows(comparison: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for change in comparison["matched"]:
         numbers = (str(change["baseline_id"]), str(change["follow_up_id"]))
-        rows.append((*numbers, *_cells(change[LENGTH], 1), *_cells(change[VOLUME], 2)))
+        volumes = change[VOLUME]
+        digits = _volume_digits(min(volumes["baseline"], volumes["follow_up"]))
+        mark = SAME if change["within_uncertainty"] else ""
+        rows.append((*numbers, *_cells(change[LENGTH], 1), *_cells(volumes, digits), mark))
     for lesion in comparison["new"]:
-        values = ("-", cell(lesion[LENGTH], 1), "-", "-", "-", cell(lesion[VOLUME], 2), "-", "-")
-        rows.append(("new", str(lesion["id"]), *values))
+        length, volume = _sizes(lesion)
+        rows.append(("new", str(lesion["id"]), "-", length, "-", "-", "-", volume, "-", "-", ""))
     for lesion in comparison["vanished"]:
-        values = (cell(lesion[LENGTH], 1), "-", "-", "-", cell(lesion[VOLUME], 2), "-", "-", "-")
-        rows.append((str(lesion["id"]), "none", *values))
+        length, volume = _sizes(lesion)
+        rows.append((str(lesion["id"]), "none", length, "-", "-", "-", volume, "-", "-", "-", ""))
     return rows
+
+
+def _sizes(lesion: Mapping[str, Any]) -> tuple[str, str]:
+    """Length and volume of a lesion that only one scan has."""
+    return cell(lesion[LENGTH], 1), cell(lesion[VOLUME], _volume_digits(lesion[VOLUME]))
+
+
+def _volume_digits(smallest_ml: float) -> int:
+    return 3 if smallest_ml < _SMALL_ML else 2
 
 
 def _cells(values: Mapping[str, Any], digits: int) -> tuple[str, ...]:
@@ -151,9 +183,15 @@ def _cells(values: Mapping[str, Any], digits: int) -> tuple[str, ...]:
     return (
         cell(values["baseline"], digits),
         cell(values["follow_up"], digits),
-        f"{values['change']:+.{digits}f}",
-        "-" if percent is None else f"{percent:+.0f}",
+        _signed(values["change"], digits),
+        "-" if percent is None else _signed(percent, 0),
     )
+
+
+def _signed(value: float, digits: int) -> str:
+    """A change with its sign; what rounds to nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]
 
 
 def comparison_summary(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -178,24 +216,59 @@ def comparison_summary(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*rows, ("Left between the livers' surfaces", text)]
 
 
-def comparison_csv(comparison: Mapping[str, Any]) -> str:
-    """One row per lesion, with commas and decimal dots.
+def comparison_scans(comparison: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which scans were compared, as far as their reports tell it.
 
     Args:
         comparison: From `build_comparison`.
     """
-    names = ("baseline_id", "follow_up_id")
-    units = (("mm", "length"), ("ml", "volume"))
-    parts = ("baseline", "follow_up", "change")
-    columns = [*names]
-    for unit, kind in units:
-        columns += [f"{kind}_{part}_{unit}" for part in parts] + [f"{kind}_change_percent"]
+    named = (("Baseline", "baseline"), ("Follow-up", "follow_up"))
+    return [
+        (name, _scan_words(comparison["input"][key]))
+        for name, key in named
+        if comparison["input"][key]
+    ]
+
+
+def _scan_words(scan: Mapping[str, Any]) -> str:
+    """Name, series and voxels; a report that was written by hand may lack each."""
+    series = scan.get("series_uid")
+    parts = [scan.get("file_name"), f"series {series}" if series else None]
+    if scan.get("shape_zyx") and scan.get("spacing_mm"):
+        parts.append(f"voxels {voxels(scan)}")
+    return ", ".join(part for part in parts if part)
+
+
+def comparison_csv(comparison: Mapping[str, Any]) -> str:
+    """One row per lesion with the numbers of the JSON, with commas and decimal dots.
+
+    Args:
+        comparison: From `build_comparison`.
+    """
+    columns = ["baseline_id", "follow_up_id"]
+    for unit, kind in (("mm", "length"), ("ml", "volume")):
+        columns += [f"{kind}_{part}_{unit}" for part in ("baseline", "follow_up", "change")]
+        columns.append(f"{kind}_change_percent")
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in comparison_rows(comparison):
-        writer.writerow(["" if part in ("-", "new", "none") else part for part in row])
+    writer = csv.DictWriter(text, [*columns, "volume_ranges_overlap"], lineterminator="\n")
+    writer.writeheader()
+    for change in comparison["matched"]:
+        overlap = change["within_uncertainty"]
+        row = {key: change[key] for key in ("baseline_id", "follow_up_id")}
+        row |= {"volume_ranges_overlap": None if overlap is None else str(overlap).lower()}
+        writer.writerow(row | _named("length", change[LENGTH]) | _named("volume", change[VOLUME]))
+    for part, key in (("follow_up", "new"), ("baseline", "vanished")):
+        for lesion in comparison[key]:
+            sizes = {f"length_{part}_mm": lesion[LENGTH], f"volume_{part}_ml": lesion[VOLUME]}
+            writer.writerow({f"{part}_id": lesion["id"]} | sizes)
     return text.getvalue()
+
+
+def _named(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of one pair by the names of their columns."""
+    unit = "mm" if kind == "length" else "ml"
+    named = {f"{kind}_{part}_{unit}": values[part] for part in ("baseline", "follow_up", "change")}
+    return named | {f"{kind}_change_percent": values["change_percent"]}
 
 
 def comparison_html(comparison: Mapping[str, Any]) -> str:
@@ -210,7 +283,9 @@ def comparison_html(comparison: Mapping[str, Any]) -> str:
     source = files("livertumor_cli.report").joinpath("compare.html.j2").read_text("utf-8")
     return environment.from_string(source).render(
         comparison=comparison,
+        scans=comparison_scans(comparison),
         columns=COLUMNS,
+        legend=LEGEND,
         rows=comparison_rows(comparison),
         summary=comparison_summary(comparison),
         method=[(name.replace("_", " ").capitalize(), text) for name, text in METHOD.items()],

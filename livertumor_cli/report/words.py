@@ -178,12 +178,10 @@ def origin_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         report: From `build_report`.
     """
     scan, recipe, program = report["input"], report["recipe"], report["program"]
-    z, y, x = scan["shape_zyx"]
-    depth, height, width = scan["spacing_mm"]
     rows = [
         ("Scan", scan["file_name"] or ""),
         ("Series", scan["series_uid"] or ""),
-        ("Voxels", f"{x} × {y} × {z} of {width:.3g} × {height:.3g} × {depth:.3g} mm"),
+        ("Voxels", voxels(scan)),
         ("Program", f"{program['name']} {program['version']}"),
         ("Model", " ".join(part for part in (recipe["name"], recipe["version"]) if part)),
         ("", recipe["title"]),
@@ -196,6 +194,17 @@ def origin_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         *((f"SHA-256 of {name}", digest) for name, digest in recipe["files"].items()),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def voxels(scan: Mapping[str, Any]) -> str:
+    """How many voxels of which size, such as "512 × 512 × 90 of 0.7 × 0.7 × 2.5 mm".
+
+    Args:
+        scan: The `input` of a report.
+    """
+    z, y, x = scan["shape_zyx"]
+    depth, height, width = scan["spacing_mm"]
+    return f"{x} × {y} × {z} of {width:.3g} × {height:.3g} × {depth:.3g} mm"
 
 
 def method_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
