@@ -46,6 +46,19 @@ def test_what_segment_wrote_comes_back(results: Path, kind: str) -> None:
     assert set(np.unique(found.labels)) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_slices_without_a_frame_are_not_missing(results: Path, kind: str) -> None:
+    path = results / kind / "segmentation.dcm"
+    scan = read_volume(results / "series").geometry
+    depth, height, width = read_segmentation(path).geometry.shape
+    assert depth < scan.shape[0]
+    assert (height, width) == scan.shape[1:]
+    assert read_mask(path, scan=scan).note == ""
+    wider = read_mask(path, scan=scan.grown((0, 2, 0))).note
+    percent = 100 * scan.shape[1] / (scan.shape[1] + 4)
+    assert wider.startswith(f"segmentation.dcm covers {percent:.1f} %")
+
+
 def changed(results: Path, path: Path, change: Callable[[Dataset], None]) -> Path:
     dataset = dcmread(results / "binary" / "segmentation.dcm")
     change(dataset)

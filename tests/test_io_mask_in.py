@@ -71,6 +71,16 @@ def test_a_larger_grid_may_be_empty_outside_the_scan(tmp_path):
         read_mask(tmp_path / "mask.nrrd", scan=SCAN)
 
 
+def test_grids_that_differ_in_their_place_alone_are_told_apart(tmp_path):
+    affine = SCAN.affine_lps.copy()
+    affine[:3, 3] += affine[:3, 0] / 2
+    write_label_map(tmp_path / "mask.nii.gz", LabelMap(a_mask(), Geometry(SCAN.shape, affine)))
+    with pytest.raises(GeometryError) as refused:
+        read_mask(tmp_path / "mask.nii.gz", scan=SCAN)
+    for origin in (affine[:3, 3], SCAN.affine_lps[:3, 3]):
+        assert str(tuple(round(float(part), 2) + 0.0 for part in origin)) in refused.value.message
+
+
 def a_map_of_segments():
     segments = np.zeros(SCAN.shape, np.uint8)
     segments[1:4, 2:5, 1:6] = np.arange(1, 6)

@@ -129,6 +129,7 @@ def read_segments(path: Path, *, scan: Geometry) -> PlacedMask:
 
 def _read_placed(path: Path, kind: _Kind, *, scan: Geometry) -> PlacedMask:
     name = path.name.lower()
+    omits_slices = False
     require_there(path)
     if path.is_dir():
         raise kind.refused(path, "it is a folder")
@@ -141,10 +142,13 @@ def _read_placed(path: Path, kind: _Kind, *, scan: Geometry) -> PlacedMask:
         from livertumor_cli.io.dicom_seg_in import read_segmentation
 
         mask = read_segmentation(path)
+        omits_slices = True
     else:
         raise kind.refused(path, "its format is not read")
     _require_labels(np.asarray(mask.labels), path, kind)
-    labels, covered = _placed(mask, scan, path=path)
+    labels, shares = _placed(mask, scan, path=path)
+    # In a DICOM Segmentation a slice without a frame is one where nothing was found.
+    covered = float(np.prod(shares[1:] if omits_slices else shares))
     note = "" if covered == 1 else _PART.format(name=text_name(path), percent=100 * covered)
     return PlacedMask(LabelMap(labels, scan), note)
 
@@ -196,8 +200,10 @@ def _require_labels(labels: NDArray[Any], path: Path, kind: _Kind) -> None:
         raise EmptyMaskError(f"{path.name} has no labeled voxel.", hint=kind.hint)
 
 
-def _placed(mask: LabelMap, scan: Geometry, *, path: Path) -> tuple[LabelArray, float]:
-    """The labels on the scan's grid, and the share of its voxels that the mask has.
+def _placed(
+    mask: LabelMap, scan: Geometry, *, path: Path
+) -> tuple[LabelArray, NDArray[np.float64]]:
+    """The labels on the scan's grid, and how much of the scan the mask's axes z, y, x span.
 
     Raises:
         GeometryError: If voxels lie between those of the scan, or labeled ones outside it.
@@ -228,8 +234,10 @@ def _placed(mask: LabelMap, scan: Geometry, *, path: Path) -> tuple[LabelArray, 
     labels[tuple(into)] = turned[tuple(part)]
     if np.count_nonzero(labels) != np.count_nonzero(turned):
         raise _other_grid(mask.geometry, scan, path=path)
-    covered = turned[tuple(part)].size / labels.size
-    return np.ascontiguousarray(labels.transpose()), covered
+    spans = np.array(turned[tuple(part)].shape) / labels.shape
+    shares = np.empty(3)
+    shares[axes] = spans
+    return np.ascontiguousarray(labels.transpose()), shares[::-1]
 
 
 def _other_grid(mask: Geometry, scan: Geometry, *, path: Path) -> GeometryError:
@@ -237,8 +245,13 @@ def _other_grid(mask: Geometry, scan: Geometry, *, path: Path) -> GeometryError:
         f"{grid.shape} at {tuple(round(size, 3) for size in grid.spacing_mm)} mm"
         for grid in (mask, scan)
     )
+    starts = " and ".join(
+        str(tuple(round(float(part), 2) + 0.0 for part in grid.affine_lps[:3, 3]))
+        for grid in (mask, scan)
+    )
     return GeometryError(
-        f"{path.name} and the scan lie on different grids: {sizes} (z, y, x).",
+        f"{path.name} and the scan lie on different grids: {sizes} (z, y, x), "
+        f"first voxels at {starts} mm (LPS).",
         reason=Reason.GRIDS_DIFFER,
         hint="Draw and save it on this scan as reference; nothing is resampled here.",
     )
