@@ -186,6 +186,15 @@ def test_lesions_at_every_border_have_a_picture():
     assert {f"lesion_{number:02d}.png" for number in range(1, 6)} <= names
 
 
+def test_forty_lesions_have_a_picture_each():
+    hu, labels = drawn_case()
+    labels[labels == 2] = 1
+    rows, columns = (axis.ravel() for axis in np.indices((5, 8)))
+    labels[labels.shape[0] // 2, 2 + 3 * rows, 2 + 3 * columns] = 2
+    names = set(figures_of(hu, labels))
+    assert {f"lesion_{number:02d}.png" for number in range(1, 41)} <= names
+
+
 def test_a_mask_full_of_noise_has_pictures_of_its_largest_lesions(monkeypatch):
     monkeypatch.setattr("livertumor_cli.report.figures.MOST_PICTURED", 2)
     hu, labels = drawn_case()

@@ -23,7 +23,7 @@ from livertumor_cli.volume import LabelMap, Volume
 OVERVIEWS = ("axial", "coronal", "sagittal")
 PROJECTIONS = ("front", "below")
 
-MOST_PICTURED = 30
+MOST_PICTURED = 50
 """Lesions that get a picture, the largest first: nobody looks at hundreds, and each takes its time
 and stands in two files. The table has all lesions; the pages say that some have no picture."""
 
