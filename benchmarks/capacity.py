@@ -1,5 +1,6 @@
 """What a backlog needs, from the cases of a batch that was run: workers, network, disk, memory.
 
+    livertumor batch sample/ -o results/ --dask local:1
     python benchmarks/capacity.py results/ --cases 2000 --hours 12
 
 Prints the table "Capacity from measured cases" of docs/scale.md as Markdown. Every figure in it is

@@ -12,7 +12,8 @@ from toy_recipe import centered_grid, toy_stage
 from livertumor_cli.errors import BackendError
 from livertumor_cli.inference import memory
 from livertumor_cli.inference.memory import forecast_bytes
-from livertumor_cli.inference.scales import Region, predict_scales
+from livertumor_cli.inference.scales import predict_scales
+from livertumor_cli.inference.stage_image import Region
 
 GRID = centered_grid((60, 120, 120), spacing_mm=(2.0, 1.5, 1.5))
 HU = np.full(GRID.shape, 60, dtype=np.int16)

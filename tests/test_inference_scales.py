@@ -12,7 +12,8 @@ from toy_recipe import Patient, centered_grid, rotation_matrix, toy_stage
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.intensity import prepare_intensity
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.scales import Region, bring_to, predict_scales, scaled_grid
+from livertumor_cli.inference.scales import bring_to, predict_scales
+from livertumor_cli.inference.stage_image import Region, scaled_grid
 from livertumor_cli.inference.windows import predict_windows
 from livertumor_cli.recipes.recipe import Stage
 

@@ -24,8 +24,9 @@ from livertumor_cli.inference.liver_box import (
 from livertumor_cli.inference.opinions import averaged
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import to_patient_axes
-from livertumor_cli.inference.scales import Region, ShareOfProgress, predict_scales
+from livertumor_cli.inference.scales import ShareOfProgress, predict_images, predict_scales
 from livertumor_cli.inference.segments import predict_segments
+from livertumor_cli.inference.stage_image import Region, made_ahead, stage_images
 from livertumor_cli.recipes.recipe import Recipe, Stage, StageRole
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume
@@ -153,26 +154,48 @@ def _look_closely(
             f"the recipe '{recipe.name}' lacks the liver stage that its lesion stage looks around.",
             hint="Export the liver stage into the same folder.",
         )
-    grids = [grid_about(geometry, coarse, stage=stage, margin_mm=margin_mm) for stage in stages]
-    target = min(grids, key=lambda grid: grid.voxel_ml)
-    reaches = {reach_mm(stage, margin_mm) for stage in stages}
-    needed = {reach: near(coarse, reach) for reach in reaches} if coarse else {}
+    regions = _regions(geometry, coarse, stages=stages, margin_mm=margin_mm)
+    zooms = [scales or stage.scales for stage in stages]
+    parts = list(zip(stages, zooms, regions, strict=True))
+    images = made_ahead(
+        image
+        for stage, zoom, region in parts
+        for image in stage_images(hu, geometry, stage=stage, scales=zoom, region=region)
+    )
     predictions = tuple(
-        predict_scales(
-            hu,
-            geometry,
+        predict_images(
+            images,
             stage=stage,
             engine=engines[stage.name],
-            scales=scales or stage.scales,
-            region=Region(grid, needed=needed.get(reach_mm(stage, margin_mm)), target=target),
+            scales=zoom,
+            region=region,
             on_step=ShareOfProgress(on_step, index, len(stages)),
         )
-        for index, (stage, grid) in enumerate(zip(stages, grids, strict=True))
+        for index, (stage, zoom, region) in enumerate(parts)
     )
     prediction = predictions[0] if len(predictions) == 1 else averaged(*predictions, stages=stages)
     if coarse and "liver" not in stages[0].structures:
         prediction = _with_liver(prediction, coarse)
     return prediction
+
+
+def _regions(
+    geometry: Geometry,
+    coarse: KnownLiver | None,
+    *,
+    stages: tuple[Stage, ...],
+    margin_mm: float,
+) -> list[Region]:
+    """Where each stage looks; the results stand on the finest of their grids."""
+    grids = [grid_about(geometry, coarse, stage=stage, margin_mm=margin_mm) for stage in stages]
+    target = min(grids, key=lambda grid: grid.voxel_ml)
+    reaches = [reach_mm(stage, margin_mm) for stage in stages]
+    # Distances take long, and mostly all stages look equally far.
+    needed = {reach: near(coarse, reach) for reach in set(reaches)} if coarse else {}
+    return [
+        Region(grid, needed=needed.get(reach), target=target)
+        for grid, reach in zip(grids, reaches, strict=True)
+    ]
 
 
 def _require_liver(mask: BoolArray, geometry: Geometry) -> None:

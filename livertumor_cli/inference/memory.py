@@ -9,9 +9,10 @@ from livertumor_cli.errors import BackendError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.process_memory import available_memory_bytes
 
-MAPS_BESIDE_CLASSES = 6
+MAPS_BESIDE_CLASSES = 8
 """Maps of 4 bytes a voxel that exist beside one for each class: the image before and after its
-normalization, its padded copy, the windows' weights, and two for everything shorter-lived."""
+normalization, its padded copy, the windows' weights, two for the next image, which is made
+meanwhile, and two for everything shorter-lived."""
 
 
 def forecast_bytes(grid: Geometry, *, classes: int) -> int:

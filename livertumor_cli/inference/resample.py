@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import permutations
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import SimpleITK as sitk
@@ -112,8 +112,7 @@ def resample_to(
     """
     oriented, grid = to_patient_axes(array, geometry)
     box = box_holding(grid, target.grown(NEIGHBORS).corners_lps())
-    image = to_image(oriented[box], grid.cropped(box))
-    image = _average_blocks(image, wanted=target.spacing_mm[::-1])
+    image = _average_blocks(oriented[box], grid.cropped(box), wanted_mm=target.spacing_mm)
     return interpolate(image, target, outside=outside_hu)
 
 
@@ -157,19 +156,19 @@ def _span(start: int, stop: int, *, size: int, least: int) -> slice:
 
 
 @_known_memory_errors()
-def _average_blocks(image: sitk.Image, *, wanted: tuple[float, ...]) -> sitk.Image:
-    """Mean over blocks of whole voxels no larger than the wanted spacing (x, y, z)."""
+def _average_blocks(array: HuArray, geometry: Geometry, *, wanted_mm: Spacing) -> sitk.Image:
+    """Means over blocks of whole voxels no larger than the wanted spacing, as an image."""
     factors = [
         min(size, max(1, math.floor(want / have + 1e-3)))
-        for want, have, size in zip(wanted, image.GetSpacing(), image.GetSize(), strict=True)
+        for want, have, size in zip(wanted_mm, geometry.spacing_mm, array.shape, strict=True)
     ]
     if max(factors) == 1:
-        return image
+        return to_image(array, geometry)
     # Whole blocks only: repeat the last voxels so that no rim of the scan is dropped.
-    missing = [-size % factor for size, factor in zip(image.GetSize(), factors, strict=True)]
-    if any(missing):
-        image = sitk.ZeroFluxNeumannPad(image, [0, 0, 0], missing)
-    return sitk.BinShrink(image, factors)
+    missing = [(0, -size % factor) for size, factor in zip(array.shape, factors, strict=True)]
+    if np.any(missing):
+        array = cast("HuArray", np.pad(array, missing, mode="edge"))
+    return sitk.BinShrink(to_image(array, geometry), factors[::-1])
 
 
 @_known_memory_errors()

@@ -7,7 +7,7 @@ itself, so that an upscaled image holds the detail that the scan has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +15,18 @@ import numpy as np
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray
 from livertumor_cli.engine.engine import Engine
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.intensity import prepare_intensity
 from livertumor_cli.inference.memory import require_memory
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import resample_to
+from livertumor_cli.inference.stage_image import (
+    Region,
+    StageImage,
+    made_ahead,
+    scaled_grid,
+    stage_images,
+)
 from livertumor_cli.inference.windows import StepProgress, predict_windows
 from livertumor_cli.recipes.recipe import Stage
-from livertumor_cli.volume import AIR_HU
-
-AIR_LIMIT_HU = -500.0
-"""A window whose every voxel lies below it shows no tissue and is not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,6 @@ class ShareOfProgress:
     def __call__(self, done: int, total: int) -> None:
         """Report as if every part had the windows of the present one."""
         self.on_step(self.index * total + done, self.count * total)
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Where a stage looks.
-
-    Attributes:
-        grid: The stage's own grid (scale 1).
-        needed: Gives for a grid the voxels worth looking at; all tissue where None. A stage with
-            `surroundings_mm` sees nothing else.
-        target: The grid on which the result stands; the stage's own where None.
-    """
-
-    grid: Geometry
-    needed: Callable[[Geometry], BoolArray] | None = None
-    target: Geometry | None = None
 
 
 def predict_scales(
@@ -80,25 +66,47 @@ def predict_scales(
     Raises:
         BackendError: If the machine's memory will not do.
     """
+    images = made_ahead(stage_images(hu, geometry, stage=stage, scales=scales, region=region))
+    return predict_images(
+        images, stage=stage, engine=engine, scales=scales, region=region, on_step=on_step
+    )
+
+
+def predict_images(
+    images: Iterator[StageImage],
+    *,
+    stage: Stage,
+    engine: Engine,
+    scales: tuple[float, ...],
+    region: Region,
+    on_step: StepProgress,
+) -> Prediction:
+    """As `predict_scales`.
+
+    Args:
+        images: From `stage_images`: as many as there are scales are taken from them.
+        stage: The stage.
+        engine: The stage's network.
+        scales: Zoom factors.
+        region: Where the stage looks, and the grid of the result.
+        on_step: Told after each window.
+
+    Raises:
+        BackendError: If the machine's memory will not do.
+    """
     classes = 1 + len(stage.structures)
     target = region.target or region.grid
     grids = [scaled_grid(region.grid, scale=scale, dimensions=stage.dimensions) for scale in scales]
     require_memory(grids, target=target, classes=classes)
     mean = np.zeros((classes, *target.shape), dtype=np.float32)
     tumors = []
-    for index, grid in enumerate(grids):
-        image = resample_to(hu, geometry, target=grid, outside_hu=AIR_HU)
-        look = image > AIR_LIMIT_HU
-        if region.needed is not None:
-            near = region.needed(grid)
-            look &= near
-            if stage.surroundings_mm is not None:
-                image[~near] = AIR_HU
+    # An image more than there are grids must not be taken: it would be another stage's.
+    for index, (grid, image) in enumerate(zip(grids, images, strict=False)):
         probabilities = predict_windows(
-            prepare_intensity(image, stage),
+            image.values,
             engine=engine,
             stage=stage,
-            needed=look,
+            needed=image.needed,
             on_step=ShareOfProgress(on_step, index, len(scales)),
         )
         if grid is not target:
@@ -126,16 +134,6 @@ def tumor_wins(probabilities: FloatArray, stage: Stage) -> BoolArray:
     for z in range(len(wins)):
         wins[z] = probabilities[:, z].argmax(axis=0) == channel
     return wins
-
-
-def scaled_grid(target: Geometry, *, scale: float, dimensions: int) -> Geometry:
-    """The grid of a stage at a scale, over the same part of the patient."""
-    if scale == 1.0:
-        return target
-    depth, height, width = target.spacing_mm
-    return target.respaced(
-        (depth if dimensions == 2 else depth / scale, height / scale, width / scale)
-    )
 
 
 def bring_to(probabilities: FloatArray, grid: Geometry, *, target: Geometry) -> FloatArray:

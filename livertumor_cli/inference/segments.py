@@ -13,7 +13,8 @@ from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near, rea
 from livertumor_cli.inference.native import slabs
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import interpolate, to_image, to_patient_axes
-from livertumor_cli.inference.scales import Region, predict_scales
+from livertumor_cli.inference.scales import predict_scales
+from livertumor_cli.inference.stage_image import Region
 from livertumor_cli.inference.windows import StepProgress
 from livertumor_cli.recipes.recipe import Stage
 from livertumor_cli.volume import Volume
