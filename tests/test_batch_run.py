@@ -458,6 +458,62 @@ def test_results_of_other_settings_are_kept_unless_told(toy: Path, tmp_path: Pat
     assert report_of(out / name)["scales"] == [0.5, 1.0]
 
 
+def test_replaced_results_are_no_longer_those_of_the_settings_before(
+    toy: Path, tmp_path: Path
+) -> None:
+    """Back with the first settings, the result in the folder is the other ones', and not done."""
+    out = tmp_path / "out"
+    write_scans(tmp_path / "in", 1)
+    run_batch(tmp_path / "in", out, toy)
+    run_batch(tmp_path / "in", out, toy, scales=(0.5, 1.0), overwrite=True)
+    with pytest.raises(OutputError, match="another recipe, options or version"):
+        run_batch(tmp_path / "in", out, toy)
+    again, _ = run_batch(tmp_path / "in", out, toy, overwrite=True)
+    assert set(again.ends.values()) == {Outcome.DONE}
+    [name] = case_folders(out)
+    assert report_of(out / name)["scales"] == [1.0]
+
+
+def test_a_result_that_fell_between_two_settings_is_made_anew(toy: Path, tmp_path: Path) -> None:
+    """Killed while results are replaced: which settings made the one in the folder is not known."""
+    out = tmp_path / "out"
+    write_scans(tmp_path / "in", 1)
+    run_batch(tmp_path / "in", out, toy)
+    journal = Journal(out / JOURNAL)
+    [input_id] = journal.origins().values()
+    journal.started(input_id, "others")
+    with pytest.raises(OutputError, match="another recipe, options or version"):
+        run_batch(tmp_path / "in", out, toy)
+    again, _ = run_batch(tmp_path / "in", out, toy, overwrite=True)
+    assert set(again.ends.values()) == {Outcome.DONE}
+
+
+def test_a_result_in_the_way_of_a_copy_is_replaced_on_demand(toy: Path, tmp_path: Path) -> None:
+    """Seen only when the copy is read: it fails, and --overwrite, as its hint says, is enough."""
+    out, scales = tmp_path / "out", (0.5, 1.0)
+    write_scan(tmp_path / "in" / "scan.nii.gz")
+    run_batch(tmp_path / "in", out, toy)
+    write_scan(tmp_path / "copy" / "scan.nii.gz")
+    refused, _ = run_batch(tmp_path / "copy", out, toy, scales=scales)
+    assert refused.failures == {"scan.nii.gz": "output"}
+    # The result before is as good as it was.
+    _, plan = run_batch(tmp_path / "in", out, toy)
+    assert [planned.task for planned in plan.cases] == [Task.DONE]
+    assert rows_of(out / "failures.csv") == []
+    again, _ = run_batch(tmp_path / "copy", out, toy, scales=scales, overwrite=True)
+    assert again.ends == {"scan.nii.gz": Outcome.DONE}
+
+
+def test_a_wrong_name_fails_alone(toy: Path, tmp_path: Path) -> None:
+    """The same bytes under a name of another format are another case."""
+    path = write_scan(tmp_path / "in" / "b.nii.gz")
+    for name in ("a.mha", "a.7z"):
+        path.with_name(name).write_bytes(path.read_bytes())
+    recorder, _ = run_batch(tmp_path / "in", tmp_path / "out", toy)
+    assert recorder.failures == {"a.mha": "not_an_image", "a.7z": "not_an_image"}
+    assert recorder.ends["b.nii.gz"] is Outcome.DONE
+
+
 def test_only_and_limit(toy: Path, tmp_path: Path) -> None:
     write_scans(tmp_path / "in", 3)
     only, _ = run_batch(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
+import pytest
+from batch_runs import Recorder, run_batch, write_scans
+from toy_recipe import toy_options
+
+from livertumor_cli.batch.batch import open_batch
 from livertumor_cli.batch.case import BatchCase
 from livertumor_cli.batch.look import Kind, Looker, stamp_of
-from livertumor_cli.batch.watch import Settling
+from livertumor_cli.batch.settings import BatchSettings
+from livertumor_cli.batch.watch import Settling, watch_folder
+from livertumor_cli.errors import OutputError
 
 
 def case(name: str, stamp: str) -> BatchCase:
@@ -51,3 +59,23 @@ def test_files_are_looked_into_once(tmp_path: Path) -> None:
     path.unlink()
     path.with_suffix(".nii").write_bytes(b"")
     assert looker.look(path.with_suffix(".nii"), (0, 1)).kind is Kind.VOLUME
+
+
+def test_results_in_the_way_are_refused_before_a_new_case_comes(toy: Path, tmp_path: Path) -> None:
+    """Else the watch would end hours later, over a case that has nothing to do with them."""
+    write_scans(tmp_path / "in", 1)
+    run_batch(tmp_path / "in", tmp_path / "out", toy)
+    others = BatchSettings(segment=toy_options(toy, scales=(0.5, 1.0)))
+    asked = count()
+    with (
+        open_batch(tmp_path / "out", others) as batch,
+        pytest.raises(OutputError, match="another recipe, options or version"),
+    ):
+        watch_folder(
+            batch,
+            tmp_path / "in",
+            every_s=0.0,
+            settle_s=0.0,
+            observe=Recorder(),
+            should_stop=lambda: next(asked) > 3,
+        )

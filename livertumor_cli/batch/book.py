@@ -10,7 +10,7 @@ from pathlib import Path
 
 from livertumor_cli.batch.case import case_name, unread_id
 from livertumor_cli.batch.events import CaseEnd, Observer, Outcome
-from livertumor_cli.batch.failure import CRASHED, Failure, failure_of, is_about_memory
+from livertumor_cli.batch.failure import CRASHED, IN_THE_WAY, Failure, is_about_memory
 from livertumor_cli.batch.journal import Journal
 from livertumor_cli.batch.places import origin_of
 from livertumor_cli.batch.plan import (
@@ -79,12 +79,7 @@ class CaseBook:
         self._at_work.add(input_id)
         context.journal.started(input_id, context.settings_id)
         if self._is_outdated(input_id):
-            error = OutputError(
-                f"{case_name(input_id)} holds a result made with another recipe, options or "
-                "version.",
-                hint="Give another folder, or replace such results with --overwrite.",
-            )
-            self.fail(planned, input_id, failure_of(error), since=since)
+            self.fail(planned, input_id, IN_THE_WAY, since=since)
             return False
         return True
 
@@ -144,7 +139,8 @@ class CaseBook:
         """Whether a case turns out to need no work now that its content is known."""
         context = self.context
         entry = context.journal.entry(input_id, context.settings_id)
-        task = task_of(entry, has_result=has_result(context.out, input_id))
+        is_there = has_result(context.journal, input_id, context.settings_id, out=context.out)
+        task = task_of(entry, has_result=is_there)
         was_planned = planned.input_id is not None
         return input_id in self._taken or (not was_planned and task in (Task.DONE, Task.FAILED))
 

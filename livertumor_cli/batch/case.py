@@ -12,7 +12,14 @@ from livertumor_cli.batch.look import Stamp, stamp_of
 from livertumor_cli.case_files import REPORT
 from livertumor_cli.errors import InputError, Reason
 from livertumor_cli.file_digest import sha256_of
-from livertumor_cli.io.formats import read_members, read_study, read_volume
+from livertumor_cli.io.dicom_scan import is_archive
+from livertumor_cli.io.formats import (
+    is_itk_file,
+    is_volume_file,
+    read_members,
+    read_study,
+    read_volume,
+)
 from livertumor_cli.io.zipped import members_sha256
 from livertumor_cli.pipeline import ReadScan, with_plan
 from livertumor_cli.segment_setup import SegmentOptions
@@ -84,6 +91,8 @@ def has_changed(case: BatchCase) -> bool:
 def input_hash(case: BatchCase) -> str:
     """SHA-256 over the content of the files, whatever their names and order, in a zip or not.
 
+    The format that a name tells counts: of two copies, one of them misnamed, that one alone fails.
+
     Raises:
         InputError: If a file cannot be read.
     """
@@ -97,7 +106,18 @@ def input_hash(case: BatchCase) -> str:
                 reason=Reason.UNREADABLE,
                 hint="Ask for permission to read it, or copy it again.",
             ) from error
-    return hashlib.sha256(b"".join(sorted(map(bytes.fromhex, digests)))).hexdigest()
+    content = b"".join(sorted(map(bytes.fromhex, digests)))
+    return hashlib.sha256(content + _format_tag(case)).hexdigest()
+
+
+def _format_tag(case: BatchCase) -> bytes:
+    """What is hashed of the format; nothing for NIfTI and DICOM."""
+    path = Path(case.members[0]) if case.members else case.files[0]
+    if case.is_study:
+        return b""
+    if is_volume_file(path):
+        return b"itk" if is_itk_file(path) else b""
+    return b"archive" if is_archive(path.name) else b""
 
 
 def unread_id(case: BatchCase) -> str:

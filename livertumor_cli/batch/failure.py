@@ -51,6 +51,12 @@ CRASHED = Failure(
     "The program ended without a word each time it worked on this case.",
     "It may need more memory than there is. Try it alone with 'livertumor segment'.",
 )
+IN_THE_WAY = Failure(
+    "output",
+    OutputError.exit_code,
+    "There is a result of this case that was made with another recipe, options or version.",
+    "Give another folder, or replace such results with --overwrite.",
+)
 CHANGED = InputError(
     "Files of this case changed while it was read.",
     reason=Reason.UNREADABLE,

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from livertumor_cli.batch.failure import Failure
+from livertumor_cli.batch.failure import CRASHED, Failure
 from livertumor_cli.io.atomic import output_error
 
 JOURNAL = "journal.jsonl"
@@ -71,6 +71,7 @@ class _State:
     entries: dict[tuple[str, str], Entry] = field(default_factory=lambda: defaultdict(Entry))
     ended: dict[str, str] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
+    unsure: set[str] = field(default_factory=set)
     settings: set[str] = field(default_factory=set)
 
 
@@ -110,8 +111,11 @@ class Journal:
         return self._state.entries.get((input_id, settings)) or Entry()
 
     def result_settings(self, input_id: str) -> str | None:
-        """The settings that the result of an input was made with; None without a result."""
-        return self._state.results.get(input_id)
+        """The settings that the result of an input was made with; None without a result.
+
+        Empty if it is not known, as work with other settings broke off and may have replaced it.
+        """
+        return "" if input_id in self._state.unsure else self._state.results.get(input_id)
 
     def last_end(self, input_id: str) -> Entry:
         """How work on an input ended last, under whatever settings."""
@@ -193,12 +197,17 @@ class Journal:
         entry = state.entries[input_id, record["settings"]]
         if event == "started":
             entry.crashes += 1
+            if state.results.get(input_id) not in (None, record["settings"]):
+                state.unsure.add(input_id)
         elif event == "stopped":
             entry.crashes = max(0, entry.crashes - 1)
         elif event == "done":
             state.entries[input_id, record["settings"]] = Entry(Status.DONE)
             state.results[input_id] = state.ended[input_id] = record["settings"]
+            state.unsure.discard(input_id)
         elif event == "failed":
             words = (record[name] for name in ("reason", "exit_code", "message", "hint"))
             state.entries[input_id, record["settings"]] = Entry(Status.FAILED, 0, Failure(*words))
             state.ended[input_id] = record["settings"]
+            if record["reason"] != CRASHED.reason:
+                state.unsure.discard(input_id)

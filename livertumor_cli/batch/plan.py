@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from livertumor_cli.batch.case import BatchCase, case_name, is_unread
-from livertumor_cli.batch.failure import CRASHED, Failure
+from livertumor_cli.batch.failure import CRASHED, IN_THE_WAY, Failure
 from livertumor_cli.batch.journal import Entry, Journal, Status
 from livertumor_cli.case_files import REPORT
 from livertumor_cli.errors import ConfigError
@@ -147,11 +147,12 @@ class _Known:
         if input_id is None:
             return PlannedCase(case, Task.RUN)
         entry = self.journal.entry(input_id, self.settings)
-        task = task_of(entry, has_result=has_result(self.out, input_id))
+        is_there = has_result(self.journal, input_id, self.settings, out=self.out)
+        task = task_of(entry, has_result=is_there)
         failure = None
         if task is Task.FAILED:
             failure = entry.failure or CRASHED
-            if retry_failed:
+            if retry_failed or (self.overwrite and failure == IN_THE_WAY):
                 task = Task.ALONE if failure == CRASHED else Task.RUN
         is_kept = not self.overwrite and task in (Task.RUN, Task.ALONE)
         if is_kept and is_outdated(self.journal, input_id, self.settings, out=self.out):
@@ -163,7 +164,12 @@ class _Known:
 
 
 def task_of(entry: Entry, *, has_result: bool) -> Task:
-    """What is to be done with a case, as its journal says."""
+    """What is to be done with a case, as its journal says.
+
+    Args:
+        entry: Of the case under the settings of the run.
+        has_result: Whether its result under these settings is there.
+    """
     if entry.status is Status.DONE and has_result:
         return Task.DONE
     if entry.status is Status.FAILED or entry.crashes >= MOST_CRASHES:
@@ -171,12 +177,19 @@ def task_of(entry: Entry, *, has_result: bool) -> Task:
     return Task.ALONE if entry.crashes else Task.RUN
 
 
-def has_result(out: Path, input_id: str) -> bool:
-    """Whether the folder of results holds one of an input."""
-    return (out / case_name(input_id) / REPORT).is_file()
+def has_result(journal: Journal, input_id: str, settings: str, *, out: Path) -> bool:
+    """Whether the folder of results holds one of an input that was made with these settings.
+
+    One that was may have been replaced since, with others.
+    """
+    return journal.result_settings(input_id) == settings and _is_there(out, input_id)
 
 
 def is_outdated(journal: Journal, input_id: str, settings: str, *, out: Path) -> bool:
     """Whether there is a result that was made with other settings."""
     made_with = journal.result_settings(input_id)
-    return made_with not in (None, settings) and has_result(out, input_id)
+    return made_with not in (None, settings) and _is_there(out, input_id)
+
+
+def _is_there(out: Path, input_id: str) -> bool:
+    return (out / case_name(input_id) / REPORT).is_file()

@@ -10,7 +10,8 @@ from typing import Any
 from livertumor_cli.batch.case import case_name
 from livertumor_cli.batch.failure import CRASHED
 from livertumor_cli.batch.journal import Journal, Status
-from livertumor_cli.batch.plan import MOST_CRASHES
+from livertumor_cli.batch.plan import MOST_CRASHES, has_result
+from livertumor_cli.batch.settings import settings_id
 from livertumor_cli.case_files import REPORT
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.report.batch_report import (
@@ -52,7 +53,7 @@ def write_summary(out: Path, journal: Journal, *, settings: dict[str, Any]) -> d
     rows = [
         row
         for input_id in dict.fromkeys(journal.origins().values())
-        if (row := _row(out, journal, input_id)) is not None
+        if (row := _row(out, journal, input_id, settings_id(settings))) is not None
     ]
     rows.sort(key=lambda row: str(row["case"]))
     status = {row["case"]: row["status"] for row in rows}
@@ -79,9 +80,14 @@ def _source_rows(journal: Journal) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["source"], row["study_uid"]))
 
 
-def _row(out: Path, journal: Journal, input_id: str) -> dict[str, Any] | None:
-    """One case as it ended; None if it has not."""
+def _row(out: Path, journal: Journal, input_id: str, settings: str) -> dict[str, Any] | None:
+    """One case as it ended; None if it has not.
+
+    A result that counts as done in this run does so here, even if other settings failed since.
+    """
     name, entry = case_name(input_id), journal.last_end(input_id)
+    if has_result(journal, input_id, settings, out=out):
+        entry = journal.entry(input_id, settings)
     failure = entry.failure
     if entry.crashes >= MOST_CRASHES:
         failure = CRASHED

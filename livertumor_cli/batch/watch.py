@@ -12,7 +12,7 @@ from livertumor_cli.batch.case import BatchCase
 from livertumor_cli.batch.discovery import find_cases
 from livertumor_cli.batch.events import Observer
 from livertumor_cli.batch.look import Looker
-from livertumor_cli.batch.plan import Selection
+from livertumor_cli.batch.plan import Selection, Task
 
 _NAP_S = 0.2
 
@@ -78,7 +78,8 @@ def watch_folder(
         found = find_cases(folder, leave_out=batch.out, looker=looker)
         cases = settling.settled(found.cases, now_s=time.monotonic())
         plan = batch.plan(cases, Selection())
-        if plan.to_run:
+        if plan.to_run or plan.of(Task.OUTDATED):
+            # Results in the way are refused now, and not when the first new case comes.
             batch.run(plan, observe=observe, should_stop=should_stop)
             batch.forget_replaced(found.cases)
             batch.sum_up()

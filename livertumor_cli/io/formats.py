@@ -110,7 +110,12 @@ def _read(path: Path, *, series: str, resample_irregular: bool) -> Volume:
 
 def is_volume_file(path: Path) -> bool:
     """Whether a name is that of a NIfTI, MetaImage or NRRD file."""
-    return path.name.lower().endswith(_NIFTI + _ITK)
+    return path.name.lower().endswith(_NIFTI) or is_itk_file(path)
+
+
+def is_itk_file(path: Path) -> bool:
+    """Whether a name is that of a MetaImage or NRRD file."""
+    return path.name.lower().endswith(_ITK)
 
 
 def read_volume_file(path: Path, *, series: str = "") -> Volume:
