@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +135,38 @@ def test_json_progress_is_for_programs(batch: Batch, tmp_path: Path, capsys: Cap
     assert [line["outcome"] for line in ends] == ["done", "done"]
     steps = {line["step"] for line in lines if line["event"] == "step"}
     assert steps == {"read", "liver", "lesions", "measure", "write"}
+
+
+def test_programs_can_parse_the_error_at_the_end(
+    batch: Batch, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "in").mkdir()
+    assert batch("--progress", "json") == 3
+    [line] = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    assert (line["event"], line["exit_code"]) == ("error", 3)
+    (tmp_path / "in" / "=1.mha").write_bytes(b"no image")
+    assert batch("--progress", "json") == 7
+    *_, last = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    assert (last["message"], last["exit_code"]) == ("1 of 1 cases failed.", 7)
+    # A name that a spreadsheet would take for a formula.
+    assert ",'=1.mha is neither" in (tmp_path / "out" / "failures.csv").read_text(encoding="utf-8")
+
+
+def test_the_tables_tell_recipes_apart(batch: Batch, toy: Path, tmp_path: Path) -> None:
+    """A folder may hold results of several recipes, where each case was done with one."""
+    write_scans(tmp_path / "in", 2)
+    assert batch("-q", "--only", "patient0") == 0
+    newer = tmp_path / "newer"
+    shutil.copytree(toy, newer)
+    text = (newer / "recipe.toml").read_text(encoding="utf-8")
+    newer.joinpath("recipe.toml").write_text(
+        text.replace('version = "1.0"', 'version = "2.0"', 1), encoding="utf-8"
+    )
+    assert batch("-q", "--only", "patient1", "--recipe", str(newer)) == 0
+    with (tmp_path / "out" / "summary.csv").open(encoding="utf-8", newline="") as stream:
+        assert sorted(row["recipe"] for row in csv.DictReader(stream)) == ["toy 1.0", "toy 2.0"]
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "recipes toy 1.0, toy 2.0" in page
 
 
 def test_an_empty_folder_is_refused(batch: Batch, tmp_path: Path, capsys: Capture) -> None:

@@ -161,8 +161,8 @@ def refuse_outdated(plan: BatchPlan, out: Path) -> None:
     """
     count = len(plan.of(Task.OUTDATED))
     if count:
+        results = "1 result" if count == 1 else f"{count} results"
         raise OutputError(
-            f"{out} holds {count} results of these cases that were made with another recipe, "
-            "options or version.",
+            f"{out} holds {results} of these cases, made with another recipe, options or version.",
             hint="Give another folder, or make them anew with --overwrite.",
         )

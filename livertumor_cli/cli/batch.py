@@ -85,25 +85,27 @@ def batch(
     """
     from livertumor_cli.batch.batch import preview
     from livertumor_cli.batch.plan import Selection
+    from livertumor_cli.cli.batch_progress import told_to_programs
 
-    settings = batch_settings(**options)
-    selection = Selection(only, limit, retry_failed)
-    found = search(folder, out=output, quiet=quiet or progress == "json")
-    if dry_run:
-        plan = preview(output, settings, cases=found.cases, selection=selection)
-        show_plan(plan, found, as_json=as_json)
-        return
     is_json = progress == "json"
-    run_and_sum_up(
-        found,
-        output,
-        settings=settings,
-        selection=selection,
-        dask=dask,
-        quiet=quiet,
-        is_json=is_json,
-        as_json=as_json,
-    )
+    with told_to_programs(is_json):
+        settings = batch_settings(**options)
+        selection = Selection(only, limit, retry_failed)
+        found = search(folder, out=output, quiet=quiet or is_json)
+        if dry_run:
+            plan = preview(output, settings, cases=found.cases, selection=selection)
+            show_plan(plan, found, as_json=as_json)
+            return
+        run_and_sum_up(
+            found,
+            output,
+            settings=settings,
+            selection=selection,
+            dask=dask,
+            quiet=quiet,
+            is_json=is_json,
+            as_json=as_json,
+        )
 
 
 def search(folder: Path, *, out: Path, quiet: bool) -> Found:
@@ -145,7 +147,7 @@ def run_and_sum_up(
     from livertumor_cli.batch.batch import open_batch
     from livertumor_cli.batch.plan import Selection
     from livertumor_cli.cli.app import EXIT_INTERRUPTED
-    from livertumor_cli.cli.batch_progress import show_batch
+    from livertumor_cli.cli.batch_progress import show_batch, tell_stopped
     from livertumor_cli.errors import OutputError
 
     with interruptible(out) as stop, open_batch(out, settings) as opened:
@@ -165,7 +167,7 @@ def run_and_sum_up(
         is_stopped = stop() and bool(after.to_run)
     show_summary(summary, after, out=out, as_json=as_json, quiet=quiet)
     if is_stopped:
-        click.echo("Stopped; the same command goes on from there.", err=True)
+        tell_stopped("Stopped; the same command goes on from there.", as_json=is_json)
         click.get_current_context().exit(EXIT_INTERRUPTED)
     refuse_failures(after, out)
 

@@ -15,6 +15,7 @@ import click
 
 from livertumor_cli.batch.events import CaseEnd, CaseStep, Observer, Outcome
 from livertumor_cli.cli.progress import STEP_TEXTS, progress_bars
+from livertumor_cli.errors import LiverTumorError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -42,6 +43,28 @@ def show_batch(*, total: int | None, quiet: bool, as_json: bool) -> Iterator[Obs
             yield _locked(observer)
     else:
         yield _locked(_Lines(tally))
+
+
+@contextmanager
+def told_to_programs(as_json: bool) -> Iterator[None]:
+    """An error of the program as a JSON line and an exit code, so that every line can be parsed.
+
+    Args:
+        as_json: Whether programs read; else the error goes on its way.
+    """
+    try:
+        yield
+    except LiverTumorError as error:
+        if not as_json:
+            raise
+        fields = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        click.echo(json.dumps({"event": "error", **fields}), err=True)
+        click.get_current_context().exit(error.exit_code)
+
+
+def tell_stopped(text: str, *, as_json: bool) -> None:
+    """Say that the user's Ctrl-C ended the work."""
+    click.echo(json.dumps({"event": "stopped", "message": text}) if as_json else text, err=True)
 
 
 def _locked(observer: Observer) -> Observer:

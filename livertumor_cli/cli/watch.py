@@ -53,13 +53,15 @@ def watch(
     """
     from livertumor_cli.batch.batch import open_batch
     from livertumor_cli.batch.watch import watch_folder
-    from livertumor_cli.cli.batch_progress import show_batch
+    from livertumor_cli.cli.batch_progress import show_batch, told_to_programs
     from livertumor_cli.io.place import require_folder
 
-    require_folder(folder, hint=FOLDER_HINT)
-    settings = batch_settings(**options)
     is_json = progress == "json"
+    with told_to_programs(is_json):
+        require_folder(folder, hint=FOLDER_HINT)
+        settings = batch_settings(**options)
     with (
+        told_to_programs(is_json),
         interruptible(output) as stop,
         open_batch(output, settings) as opened,
         show_batch(total=None, quiet=quiet, as_json=is_json) as observe,

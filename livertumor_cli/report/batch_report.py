@@ -30,6 +30,7 @@ SUMMARY_COLUMNS = (
     "largest_diameter_mm",
     "candidate_target_sum_mm",
     "seconds",
+    "recipe",
     "device",
     "precision",
     "flag_count",
@@ -41,6 +42,8 @@ _PRIVATE = ("sentence", "hint")
 """Sentences may name files and folders."""
 
 _THUMBNAIL_PX = 90
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def done_row(name: str, report: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +66,7 @@ def done_row(name: str, report: Mapping[str, Any]) -> dict[str, Any]:
         "largest_diameter_mm": tumor["largest_diameter_mm"],
         "candidate_target_sum_mm": tumor["candidate_target_sum_mm"],
         "seconds": round(sum(report["timings_s"].values()), 1),
+        "recipe": f"{report['recipe']['name']} {report['recipe']['version']}",
         "device": report["device"],
         "precision": report["precision"],
         "flag_count": len(report["flags"]),
@@ -101,13 +105,22 @@ def build_summary(
 
 
 def rows_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Rows with commas and decimal dots; a name that is no valid text has its bytes escaped."""
+    """Rows with commas and decimal dots; a name that is no valid text has its bytes escaped.
+
+    Text that a spreadsheet would take for a formula, as file names may begin, gets an apostrophe.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow(["" if row[name] is None else row[name] for name in columns])
+        writer.writerow([_harmless(row[name]) for name in columns])
     return text.getvalue().encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _harmless(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return "" if value is None else value
 
 
 def batch_page(summary: Mapping[str, Any], pictures: Mapping[str, bytes | None]) -> str:
@@ -124,6 +137,8 @@ def batch_page(summary: Mapping[str, Any], pictures: Mapping[str, bytes | None])
     done = [one for one in summary["cases"] if one["status"] == "done"]
     return environment.from_string(source).render(
         summary=summary,
+        # A folder may hold results of several, each case of one.
+        recipes=sorted({one["recipe"] for one in done}) or [summary["settings"]["recipe"]],
         done=[_shown(one, pictures.get(one["case"])) for one in done],
         failed=[one for one in summary["cases"] if one["status"] == "failed"],
     )
