@@ -77,7 +77,8 @@ def run_batch(
 ) -> tuple[Recorder, BatchPlan]:
     """Search, run and sum up; returns the events and the plan afterwards."""
     observe = observe or Recorder()
-    options = {name: settings.pop(name) for name in ("scales", "dicom") if name in settings}
+    names = ("scales", "dicom", "resample_irregular")
+    options = {name: settings.pop(name) for name in names if name in settings}
     how = BatchSettings(segment=toy_options(toy, **options), **settings)
     found = find_cases(folder, leave_out=out, looker=Looker())
     with open_batch(out, how) as batch:

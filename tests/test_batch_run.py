@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -502,6 +503,38 @@ def test_a_result_in_the_way_of_a_copy_is_replaced_on_demand(toy: Path, tmp_path
     assert rows_of(out / "failures.csv") == []
     again, _ = run_batch(tmp_path / "copy", out, toy, scales=scales, overwrite=True)
     assert again.ends == {"scan.nii.gz": Outcome.DONE}
+
+
+def test_a_failed_case_that_other_settings_did_counts_as_done(toy: Path, tmp_path: Path) -> None:
+    """As one whose slices were resampled on purpose: no batch after that ends with failures."""
+    files = write_ct_series(tmp_path / "in" / "series", Patient().scan(GEOMETRY), seed="1")
+    files[len(files) // 2].unlink()
+    out = tmp_path / "out"
+    first, _ = run_batch(tmp_path / "in", out, toy)
+    assert first.failures == {"series": "missing_slices"}
+    run_batch(tmp_path / "in", out, toy, resample_irregular=True)
+    again, plan = run_batch(tmp_path / "in", out, toy, selection=Selection(retry_failed=True))
+    assert again.events == []
+    assert [planned.task for planned in plan.cases] == [Task.DONE]
+    assert rows_of(out / "failures.csv") == []
+    assert [row["status"] for row in rows_of(out / "summary.csv")] == ["done"]
+
+
+def test_a_damaged_result_is_listed_as_failed(toy: Path, tmp_path: Path) -> None:
+    """It is told, and not passed over; it is made anew once its folder is gone."""
+    out = tmp_path / "out"
+    write_scans(tmp_path / "in", 1)
+    run_batch(tmp_path / "in", out, toy)
+    [name] = case_folders(out)
+    (out / name / "report.json").write_text("{", encoding="utf-8")
+    run_batch(tmp_path / "in", out, toy)
+    [row] = rows_of(out / "failures.csv")
+    assert (row["reason"], row["exit_code"]) == ("output", "6")
+    assert "is damaged" in row["sentence"]
+    shutil.rmtree(out / name)
+    again, _ = run_batch(tmp_path / "in", out, toy)
+    assert set(again.ends.values()) == {Outcome.DONE}
+    assert [row["status"] for row in rows_of(out / "summary.csv")] == ["done"]
 
 
 def test_a_wrong_name_fails_alone(toy: Path, tmp_path: Path) -> None:

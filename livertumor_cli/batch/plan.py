@@ -149,6 +149,8 @@ class _Known:
         entry = self.journal.entry(input_id, self.settings)
         is_there = has_result(self.journal, input_id, self.settings, out=self.out)
         task = task_of(entry, has_result=is_there)
+        if task is Task.FAILED and _was_done_since(self.journal, input_id, out=self.out):
+            task = Task.DONE
         failure = None
         if task is Task.FAILED:
             failure = entry.failure or CRASHED
@@ -189,6 +191,11 @@ def is_outdated(journal: Journal, input_id: str, settings: str, *, out: Path) ->
     """Whether there is a result that was made with other settings."""
     made_with = journal.result_settings(input_id)
     return made_with not in (None, settings) and _is_there(out, input_id)
+
+
+def _was_done_since(journal: Journal, input_id: str, *, out: Path) -> bool:
+    """Whether a case that failed was done after that, with settings that suit it better."""
+    return journal.last_end(input_id).status is Status.DONE and _is_there(out, input_id)
 
 
 def _is_there(out: Path, input_id: str) -> bool:

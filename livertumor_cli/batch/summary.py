@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from livertumor_cli.batch.case import case_name
-from livertumor_cli.batch.failure import CRASHED
+from livertumor_cli.batch.failure import CRASHED, Failure
 from livertumor_cli.batch.journal import Journal, Status
 from livertumor_cli.batch.plan import MOST_CRASHES, has_result
 from livertumor_cli.batch.settings import settings_id
 from livertumor_cli.case_files import REPORT
+from livertumor_cli.errors import OutputError
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.report.batch_report import (
     FAILURE_COLUMNS,
@@ -92,21 +93,39 @@ def _row(out: Path, journal: Journal, input_id: str, settings: str) -> dict[str,
     if entry.crashes >= MOST_CRASHES:
         failure = CRASHED
     if failure is not None:
-        return failed_row(
-            name,
-            reason=failure.reason,
-            exit_code=failure.exit_code,
-            sentence=failure.message,
-            hint=failure.hint,
-        )
+        return _failed_row(name, failure)
     if entry.status is not Status.DONE:
         return None
     try:
         report = json.loads((out / name / REPORT).read_text(encoding="utf-8"))
         return done_row(name, report)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
         _LOG.warning("The report of %s cannot be read, so it is left out: %s", name, error)
         return None
+    except (ValueError, KeyError, TypeError):
+        failure = _damaged(name)
+        _LOG.warning("%s %s", failure.message, failure.hint)
+        return _failed_row(name, failure)
+
+
+def _failed_row(name: str, failure: Failure) -> dict[str, Any]:
+    return failed_row(
+        name,
+        reason=failure.reason,
+        exit_code=failure.exit_code,
+        sentence=failure.message,
+        hint=failure.hint,
+    )
+
+
+def _damaged(name: str) -> Failure:
+    """A result that something else than the program changed, so that it is not replaced."""
+    return Failure(
+        "output",
+        OutputError.exit_code,
+        f"The result is there, but {name}/{REPORT} is damaged.",
+        f"Remove the folder {name}: the same command then makes it anew.",
+    )
 
 
 def _picture(folder: Path) -> bytes | None:
