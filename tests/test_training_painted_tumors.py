@@ -29,6 +29,13 @@ def a_liver() -> tuple[torch.Tensor, torch.Tensor]:
     return hu, labels
 
 
+@pytest.fixture
+def inside_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tumor that grows out of the liver."""
+    monkeypatch.setattr(painted_tumors, "BULGING_CHANCE", 0.0)
+
+
+@pytest.mark.usefixtures("inside_only")
 @pytest.mark.parametrize("seed", range(30))
 def test_tumors_lie_in_the_liver_and_differ_from_it(seed: int):
     hu, labels = a_liver()
@@ -93,6 +100,33 @@ def test_a_vessel_fades_into_the_tumor(monkeypatch: pytest.MonkeyPatch):
             seen += 1
             assert float(painted[inside].mean()) < 130.0
     assert seen > 3
+
+
+def test_a_bulging_tumor_hangs_out_of_the_liver_and_displaces_fat_but_no_bone(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for name, value in {"BULGING_CHANCE": 1.0, "MOST_TUMORS": 1, "BRIGHTER_CHANCE": 0.0}.items():
+        monkeypatch.setattr(painted_tumors, name, value)
+    seen = 0
+    for seed in range(30):
+        hu, labels = a_liver()
+        bone = torch.zeros(labels.shape, dtype=torch.bool)
+        bone[:, :6] = True
+        hu[bone] = 400.0
+        painted, named = paint_tumors(
+            np.random.default_rng(seed), hu, labels, spacing_mm=SPACING_MM
+        )
+        tumor = named == Label.TUMOR
+        outside = tumor & (labels == 0)
+        assert torch.equal(painted[bone], hu[bone])
+        assert not bool((tumor & bone).any())
+        assert bool((tumor & (labels > 0)).any())  # it has a root in the liver
+        deep = outside & torch.from_numpy(ndimage.binary_erosion(tumor, iterations=3))
+        if deep.any():
+            seen += 1
+            # Darker than the liver of 110 HU by the most that tumor, core and mottle may be.
+            assert -30.0 < float(painted[deep].mean()) < 110.0
+    assert seen > 8
 
 
 def test_without_liver_nothing_is_painted():

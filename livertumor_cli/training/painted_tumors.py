@@ -4,6 +4,10 @@ After the idea of Hu et al., "Label-Free Liver Tumor Segmentation", CVPR 2023 (D
 10.1109/CVPR52729.2023.00713): an ellipsoid, bent, with a soft edge and a density of its own, is
 added to the liver. Here the scan's own noise and texture stay, since the painted density is added
 to them; vessels inside a tumor fade into it.
+
+Some tumors grow out of the liver and hang below or beside it. Their part outside is labeled tumor
+too: it belongs to the liver, although a first stage may have left it out. Few training patients
+have such tumors, and networks that never met them take them for gallbladder or bowel.
 """
 
 from __future__ import annotations
@@ -18,6 +22,11 @@ from livertumor_cli.anatomy import Label
 from livertumor_cli.geometry import Spacing
 
 MOST_TUMORS = 3
+BULGING_CHANCE = 0.3
+"""Share of the tumors that begin at the liver's edge and displace what lies beside it."""
+
+DISPLACED_HU = (-150.0, 150.0)
+"""What gives way to a tumor: fat, bowel and muscle, but neither lung nor bone."""
 RADIUS_MM = (3.0, 30.0)
 """Smallest and largest mean semi-axis; drawn evenly on the logarithmic scale."""
 
@@ -48,13 +57,24 @@ def paint_tumors(
         HU and labels with the tumors; as they were where the patch shows no healthy liver.
     """
     for _ in range(int(rng.integers(1, MOST_TUMORS + 1))):
-        healthy = torch.nonzero(labels == Label.LIVER)
-        if not len(healthy):
+        room = labels > 0
+        places = torch.nonzero(labels == Label.LIVER)
+        if not len(places):
             break
-        center = healthy[int(rng.integers(len(healthy)))]
+        if rng.random() < BULGING_CHANCE:
+            edge = torch.nonzero((labels == Label.LIVER) & _beside(~room))
+            places = edge if len(edge) else places
+            room = room | ((hu > DISPLACED_HU[0]) & (hu < DISPLACED_HU[1]))
+        center = places[int(rng.integers(len(places)))]
         depth_mm = _depth_mm(rng, center, tuple(hu.shape), spacing_mm=spacing_mm)
-        hu, labels = _blend(rng, hu, labels, depth_mm)
+        hu, labels = _blend(rng, hu, labels, depth_mm, room=room)
     return hu, labels
+
+
+def _beside(mask: Tensor) -> Tensor:
+    """What touches a mask or belongs to it, shape (D, H, W)."""
+    near = functional.max_pool3d(mask[None].float(), (3, 3, 3), stride=1, padding=1)
+    return near[0] > 0
 
 
 def _depth_mm(
@@ -81,11 +101,10 @@ def _depth_mm(
 
 
 def _blend(
-    rng: np.random.Generator, hu: Tensor, labels: Tensor, depth_mm: Tensor
+    rng: np.random.Generator, hu: Tensor, labels: Tensor, depth_mm: Tensor, *, room: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Change density and labels where a tumor lies in the liver."""
-    liver = labels > 0
-    share = torch.sigmoid(2.0 * depth_mm / float(rng.uniform(*EDGE_MM))) * liver
+    """Change density and labels where a tumor lies in the room that it may fill."""
+    share = torch.sigmoid(2.0 * depth_mm / float(rng.uniform(*EDGE_MM))) * room
     bright = rng.random() < BRIGHTER_CHANCE
     change_hu = float(rng.uniform(*BRIGHTER_HU)) if bright else -float(rng.uniform(*DARKER_HU))
     density = torch.full_like(hu, change_hu)
@@ -96,10 +115,13 @@ def _blend(
         rim = (depth_mm > 0) & (depth_mm < float(rng.uniform(2.0, 5.0)))
         density = torch.where(rim, density + float(rng.uniform(10.0, 50.0)), density)
     density = density + _mottle(rng, tuple(hu.shape)) * float(rng.uniform(0.0, 12.0))
-    # A vessel would show through the tumor as it does through the liver.
-    vessel = labels == Label.VESSEL
-    healthy = labels == Label.LIVER
-    ground = torch.where(vessel, hu[healthy].mean(), hu) if bool(healthy.any()) else hu
+    # A vessel would show through the tumor as it does through the liver, and so would bowel.
+    healthy = hu[labels == Label.LIVER]
+    ground = hu
+    if len(healthy):
+        noise = healthy[torch.from_numpy(rng.integers(len(healthy), size=tuple(hu.shape)))]
+        ground = torch.where(labels == Label.VESSEL, healthy.mean(), hu)
+        ground = torch.where(labels == 0, noise, ground)
     painted = hu + share * (ground + density - hu)
     return painted, torch.where(share > 0.5, int(Label.TUMOR), labels)
 
