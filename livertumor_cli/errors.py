@@ -15,6 +15,7 @@ LiverTumorError                 1   base; the only class cli/app.py catches
 │ ├ ModelIntegrityError             SHA-256 differs
 │ └ ModelContractError              metadata, input or output shape differ from the recipe
 ├ BackendError                  5   device or engine not available, out of memory
+│ ├ DeviceMemoryError               the memory of the device ran out
 │ └ ClusterError                    no Dask scheduler answers, or no worker can take cases
 ├ OutputError                   6   exists, not writable, disk full, read-back differs
 ├ BatchError                    7   the batch finished, at least one case failed
@@ -155,6 +156,10 @@ class BackendError(LiverTumorError):
     """A device or engine is not available, or it ran out of memory."""
 
     exit_code = 5
+
+
+class DeviceMemoryError(BackendError):
+    """The device's memory ran out."""
 
 
 class ClusterError(BackendError):

@@ -7,6 +7,7 @@ after the other; with `read_scan`, `run_networks` and `measure_scan` those of se
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -88,14 +89,30 @@ def segment_case(
     # Before the scan, which may take minutes to read: a wish that cannot be met is told at once.
     chosen = choose_networks(options) if networks is None else networks
     progress("read", 0, 0)
-    scan = read_scan(path, options=options)
     if isinstance(chosen, ChosenNetworks):
-        progress("open networks", 0, 0)
-        chosen = chosen.open()
-        scan.watch.lap("open_networks")
+        scan, chosen = _read_while_opening(path, chosen, options=options, progress=progress)
+    else:
+        scan = read_scan(path, options=options)
     segmented = run_networks(scan, networks=chosen, scales=options.scales, progress=progress)
+    del chosen  # where they were opened here, their memory is free for the measurement
     progress("measure", 0, 0)
     return measure_scan(segmented)
+
+
+def _read_while_opening(
+    path: Path, chosen: ChosenNetworks, *, options: SegmentOptions, progress: Progress
+) -> tuple[ReadScan, Networks]:
+    """A scan and its networks: reading waits for one core and the disk, opening for the others.
+
+    A scan that is refused is told before networks that cannot be opened.
+    """
+    with ThreadPoolExecutor(1, "open networks") as opener:
+        opening = opener.submit(chosen.open, goes_on_cpu=True)
+        scan = read_scan(path, options=options)
+        progress("open networks", 0, 0)
+        opened = opening.result()
+    scan.watch.lap("open_networks")
+    return scan, opened
 
 
 def segment_volume(
@@ -187,7 +204,7 @@ def measure_scan(segmented: SegmentedScan) -> CaseResult:
         record,
         timings_s=watch.timings_s,
         peak_memory_mb=peak_memory_mb(),
-        flags=(*volume.source.notes, *quality, *segmentation.flags, *not_written),
+        flags=(*volume.source.notes, *record.flags, *quality, *segmentation.flags, *not_written),
     )
     segments = segmentation.segments
     return CaseResult(

@@ -69,10 +69,11 @@ class Networks:
         )
         return RunRecord(
             recipe=identity,
-            device=str(infos[-1].device),
-            engine=infos[-1].engine,
+            device=", ".join(dict.fromkeys(str(info.device) for info in infos)),
+            engine=", ".join(dict.fromkeys(info.engine for info in infos)),
             precision=", ".join(dict.fromkeys(str(info.precision) for info in infos)),
             scales=scales or recipe.stage(StageRole.LESION).scales,
+            flags=tuple(dict.fromkeys(info.note for info in infos if info.note)),
         )
 
 
@@ -90,11 +91,15 @@ class ChosenNetworks:
     recipe: Recipe
     device: Device
 
-    def open(self, only: Collection[StageRole] = tuple(StageRole)) -> Networks:
+    def open(
+        self, only: Collection[StageRole] = tuple(StageRole), *, goes_on_cpu: bool = False
+    ) -> Networks:
         """Verify the recipe's files and open its networks.
 
         Args:
             only: The stages that will run.
+            goes_on_cpu: Whether networks of a GPU that the user did not insist on may go on on the
+                CPU when its memory runs out: right for one scan, not for all that follow it.
 
         Raises:
             ModelError: If a file is missing, altered or unfit.
@@ -109,6 +114,7 @@ class ChosenNetworks:
                 precision=_precision(stage, self.device, options.precision),
                 requires_precision=options.precision != "auto",
                 threads=options.threads,
+                goes_on_cpu=goes_on_cpu and options.device is Device.AUTO,
             )
             contract = ModelContract(patch=stage.network_patch, classes=len(stage.classes))
             engines[stage.name] = open_engine(request, contract=contract)

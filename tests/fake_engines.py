@@ -36,6 +36,9 @@ class FunctionEngine:
     def run_many(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         return map(self.run, batches)
 
+    def free_buffers(self) -> None:
+        """A function holds none."""
+
 
 def logits_of_image() -> FunctionEngine:
     """Two classes; the probability of the second is the input, which lies between 0 and 1."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from toy_recipe import centered_grid, grid_points, rotation_matrix
 
 from livertumor_cli.geometry import Geometry
+from livertumor_cli.inference import resample
 from livertumor_cli.inference.resample import (
     box_holding,
     patient_grid,
@@ -193,3 +194,14 @@ def test_memory_that_runs_out_in_itk_is_told_as_elsewhere() -> None:
     too_large = Geometry.from_spacing((10**5,) * 3, spacing_mm=(1.0,) * 3, origin_mm=(0.0,) * 3)
     with pytest.raises(MemoryError):
         resample_to(ramp(grid), grid, target=too_large, outside_hu=0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_averaging_by_slabs_is_averaging(monkeypatch: pytest.MonkeyPatch, dtype: type) -> None:
+    rng = np.random.default_rng(5)
+    scan = centered_grid((23, 14, 17), spacing_mm=(1.0, 0.7, 0.7), rotation=np.eye(3))
+    hu = rng.integers(-1000, 1000, scan.shape).astype(dtype)
+    target = patient_grid(scan, (2.5, 1.5, 1.5))
+    whole = resample_to(hu, scan, target=target, outside_hu=-1024)
+    monkeypatch.setattr(resample, "SLAB_VOXELS", 3 * 14 * 17)
+    np.testing.assert_array_equal(resample_to(hu, scan, target=target, outside_hu=-1024), whole)

@@ -51,6 +51,7 @@ class EngineRequest:
         precision: The lowest precision that is allowed; more is obtained where the device lacks it.
         requires_precision: Whether to refuse instead where the device lacks it.
         threads: CPU threads; None leaves the choice to the engine.
+        goes_on_cpu: Whether a network whose GPU runs out of memory may go on on the CPU.
     """
 
     file: Path
@@ -59,6 +60,7 @@ class EngineRequest:
     precision: Precision = Precision.F32
     requires_precision: bool = False
     threads: int | None = None
+    goes_on_cpu: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class EngineInfo:
         precision: Arithmetic that is really used.
         device_name: Model of the CPU or GPU.
         threads: CPU threads.
+        note: What the reader of a result must know of it, as a sentence; mostly empty.
     """
 
     device: Device
@@ -80,6 +83,7 @@ class EngineInfo:
     precision: Precision
     device_name: str
     threads: int
+    note: str = ""
 
     @property
     def engine(self) -> str:
@@ -121,4 +125,10 @@ class Engine(Protocol):
 
         An engine that can runs one batch while the caller works on the result before it; so the
         caller must not change a batch that it has handed over.
+        """
+
+    def free_buffers(self) -> None:
+        """Give back the memory in which a network computes, as far as the engine can.
+
+        The network stays open, and its next run takes what it needs again.
         """

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from livertumor_cli.engine.engine import AxisSizes, Device
-from livertumor_cli.errors import BackendError, LiverTumorError, ModelContractError
+from livertumor_cli.errors import (
+    BackendError,
+    DeviceMemoryError,
+    LiverTumorError,
+    ModelContractError,
+)
 
 _MEMORY_WORDS = ("out of memory", "failed to allocate", "bad_alloc", "bad allocation", "bfcarena")
 
@@ -65,8 +70,8 @@ def check_ports(file: Path, *, inputs: Sequence[str], outputs: Sequence[str]) ->
             )
 
 
-def _memory_fault(while_doing: str) -> BackendError:
-    return BackendError(
+def _memory_fault(while_doing: str) -> DeviceMemoryError:
+    return DeviceMemoryError(
         f"memory ran out while {while_doing}.",
         hint="Close other programs on this device, or retry with --device cpu.",
     )

@@ -91,6 +91,10 @@ class OnnxRuntimeEngine:
         """Run the model over batches one after the other."""
         return map(self.run, batches)
 
+    def free_buffers(self) -> None:
+        """Let the input's buffer on the device go; a session keeps its own until it is closed."""
+        self._device_input = None
+
     def _run_bound(self, batch: FloatArray) -> FloatArray:
         # The buffer on the device is kept as long as the shape stays, which saves an allocation
         # per window.

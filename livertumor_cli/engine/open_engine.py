@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -17,6 +18,7 @@ from livertumor_cli.engine.engine import (
     EngineRequest,
     Precision,
 )
+from livertumor_cli.engine.gpu_memory import GpuMemoryEngine
 from livertumor_cli.engine.openvino_engine import is_openvino_installed
 from livertumor_cli.engine.probe import Probe, probe
 from livertumor_cli.errors import BackendError, ConfigError, ModelNotFoundError
@@ -48,7 +50,11 @@ def open_engine(request: EngineRequest, *, contract: ModelContract | None = None
         raise ModelNotFoundError(f"the model {request.file} does not exist.")
     device = resolve_device(request.device, kind=request.kind)
     kind = _resolve_kind(request.kind, device)
-    engine = create_engine(replace(request, device=device, kind=kind))
+    resolved = replace(request, device=device, kind=kind)
+    if device is Device.CUDA:
+        engine: Engine = GpuMemoryEngine(steps_down(resolved), create=create_engine)
+    else:
+        engine = create_engine(resolved)
     if request.requires_precision:
         _check_precision(request.precision, engine.info)
     if contract is not None:
@@ -59,6 +65,19 @@ def open_engine(request: EngineRequest, *, contract: ModelContract | None = None
             output_shape=engine.output_shape,
         )
     return engine
+
+
+def steps_down(request: EngineRequest) -> Iterator[EngineRequest]:
+    """Ways to open a network on a GPU, each for when the memory of the one before runs out.
+
+    Args:
+        request: On CUDA.
+    """
+    yield request
+    yield request
+    if request.goes_on_cpu and not request.requires_precision:
+        kind = _resolve_kind(EngineKind.AUTO, Device.CPU)
+        yield replace(request, device=Device.CPU, kind=kind)
 
 
 def resolve_device(device: Device, *, kind: EngineKind = EngineKind.AUTO) -> Device:

@@ -71,6 +71,7 @@ class OpenVinoEngine:
             inputs=[_type_name(port) for port in compiled.inputs],
             outputs=[_type_name(port) for port in compiled.outputs],
         )
+        self._compiled = compiled
         self._request = compiled.create_infer_request()
         self._input_shape = _sizes(compiled.inputs[0].get_partial_shape())
         self._output_shape = _sizes(compiled.outputs[0].get_partial_shape())
@@ -114,6 +115,10 @@ class OpenVinoEngine:
             # A caller that stops early must not leave a run behind in the one request.
             if running is not None:
                 self._request.wait()
+
+    def free_buffers(self) -> None:
+        """Give back what a run needs; see `Engine.free_buffers`."""
+        self._compiled.release_memory()
 
     def _start(self, batch: FloatArray) -> None:
         check_batch(self._file, batch.shape, self._input_shape)

@@ -94,7 +94,7 @@ def _choose(parts: list[FloatArray], structures: tuple[str, ...], *, stage: Stag
     for name, part in zip(structures[1:], parts[1:], strict=True):
         threshold = stage.thresholds.get(name)
         wins = part >= threshold if threshold is not None else part > best
-        labels[wins] = CLASS_NAMES.index(name)
+        np.copyto(labels, CLASS_NAMES.index(name), where=wins)
         np.maximum(best, part, out=best)
     labels[~inside] = Label.BACKGROUND
     return labels

@@ -22,6 +22,9 @@ from livertumor_cli.process_memory import is_out_of_memory
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
+SLAB_VOXELS = 8_000_000
+"""Voxels that are averaged at once."""
+
 NEIGHBORS = (2, 2, 2)
 """Voxels of a target grid by which the scan must reach beyond it, so that interpolation and
 averaging at its rim have neighbors."""
@@ -164,11 +167,33 @@ def _average_blocks(array: HuArray, geometry: Geometry, *, wanted_mm: Spacing) -
     ]
     if max(factors) == 1:
         return to_image(array, geometry)
-    # Whole blocks only: repeat the last voxels so that no rim of the scan is dropped.
-    missing = [(0, -size % factor) for size, factor in zip(array.shape, factors, strict=True)]
+    # By slabs of whole blocks: SimpleITK takes a copy of what it is given, and may have no more.
+    plane = array.shape[1] * array.shape[2]
+    depth = factors[0] * max(1, SLAB_VOXELS // (factors[0] * plane))
+    slabs = [
+        _shrunk(array[z : z + depth], geometry.cropped(_slices(z, depth, geometry)), factors)
+        for z in range(0, array.shape[0], depth)
+    ]
+    means = np.concatenate([sitk.GetArrayViewFromImage(slab) for slab in slabs])
+    image = sitk.GetImageFromArray(means)
+    image.SetSpacing(slabs[0].GetSpacing())
+    image.SetOrigin(slabs[0].GetOrigin())
+    image.SetDirection(slabs[0].GetDirection())
+    return image
+
+
+def _slices(start: int, count: int, geometry: Geometry) -> Box:
+    """So many slices of a grid, fewer at its end."""
+    depth, height, width = geometry.shape
+    return slice(start, min(start + count, depth)), slice(0, height), slice(0, width)
+
+
+def _shrunk(slab: HuArray, geometry: Geometry, factors: list[int]) -> sitk.Image:
+    """Means over whole blocks: the last voxels are repeated, so that no rim is dropped."""
+    missing = [(0, -size % factor) for size, factor in zip(slab.shape, factors, strict=True)]
     if np.any(missing):
-        array = cast("HuArray", np.pad(array, missing, mode="edge"))
-    return sitk.BinShrink(to_image(array, geometry), factors[::-1])
+        slab = cast("HuArray", np.pad(slab, missing, mode="edge"))
+    return sitk.BinShrink(to_image(slab, geometry), factors[::-1])
 
 
 @_known_memory_errors()

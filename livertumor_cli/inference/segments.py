@@ -125,7 +125,7 @@ def segments_on_scan(prediction: Prediction, labels: LabelArray, *, scan: Geomet
         best = np.zeros(oriented[slab].shape, dtype=np.float32)
         for value, image in enumerate(maps, start=1):
             part = interpolate(image, geometry.cropped(slab), outside=0.0)
-            oriented[slab][part > best] = value
+            np.copyto(oriented[slab], value, where=part > best)
             np.maximum(best, part, out=best)
     segments[~liver] = 0
     return segments

@@ -17,6 +17,9 @@ from livertumor_cli.volume import LabelMap, Volume
 PLACE_TOLERANCE_MM = 0.05
 """float32 affines and quaternions cost some hundredths of a millimeter at the far corner."""
 
+MOST_LABEL = 2**16 - 1
+"""Label maps hold 8 or 16 bits."""
+
 
 def verify_written(path: Path, label_map: LabelMap) -> None:
     """Compare a label map on disk with the one in memory: grid, voxels, centroid, volume and box.
@@ -95,7 +98,7 @@ def _misplaced(image: sitk.Image, label_map: LabelMap) -> str:
     if count == 0:
         return ""
     statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(sitk.Cast(image > 0, sitk.sitkUInt8))
+    statistics.Execute(sitk.BinaryThreshold(image, lowerThreshold=1, upperThreshold=MOST_LABEL))
     centroid, low, high = _placement(mask, label_map.geometry)
     box = np.array(statistics.GetBoundingBox(1), dtype=np.int64)
     ends = [box[:3].tolist(), (box[:3] + box[3:] - 1).tolist()]
