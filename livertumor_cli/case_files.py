@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +97,10 @@ def write_case(
         ThreadPoolExecutor(1, "masks") as writer,
     ):
         # Beside the pages: compressing and reading back leave the interpreter alone.
-        writing = writer.submit(_write_label_maps, folder, result.label_maps())
+        writing = [
+            writer.submit(_write_proved, folder / name, label_map)
+            for name, label_map in result.label_maps().items()
+        ]
         source = result.volume.source
         write_text(folder / "lesions.csv", lesions_csv(result.findings, source=source))
         recipe = result.record.recipe
@@ -115,15 +117,15 @@ def write_case(
             report, volume=result.volume, masks=masks, findings=result.findings, pdf=pdf
         )
         write_files(folder, pages)
-        writing.result()
+        for written in writing:
+            written.result()
         watch.lap("write")
         report["timings_s"]["write"] = round(watch.timings_s["write"], 3)
         write_text(folder / REPORT, report_text(report))
     return report
 
 
-def _write_label_maps(folder: Path, label_maps: Mapping[str, LabelMap]) -> None:
-    """One after the other, as each is read back whole; the first that fails ends it."""
-    for name, label_map in label_maps.items():
-        write_label_map(folder / name, label_map)
-        verify_written(folder / name, label_map)
+def _write_proved(path: Path, label_map: LabelMap) -> None:
+    """Write a label map and read it back."""
+    write_label_map(path, label_map)
+    verify_written(path, label_map)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from livertumor_cli.arrays import DoubleArray
+from livertumor_cli.arrays import BoolArray, DoubleArray
 
 POSITION_TOLERANCE_MM = 0.01
 """Two grids are the same when every corner agrees within this: far below a voxel, above float32."""
@@ -164,3 +164,33 @@ class Geometry:
             axis = int(np.abs(column).argmax())
             codes += letters[axis][0 if column[axis] > 0 else 1]
         return codes
+
+
+def bounding_box(mask: BoolArray) -> Box | None:
+    """The smallest box that holds every set voxel; None for an empty mask.
+
+    Args:
+        mask: Shape (z, y, x).
+    """
+    plane: BoolArray = np.any(mask, axis=0)
+    if not plane.any():
+        return None
+    z, y, x = np.any(mask, axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)
+    extents = [np.flatnonzero(line)[[0, -1]] for line in (z, y, x)]
+    z_part, y_part, x_part = (slice(int(first), int(last) + 1) for first, last in extents)
+    return z_part, y_part, x_part
+
+
+def box_of(mask: BoolArray) -> Box:
+    """The smallest box that holds every set voxel.
+
+    Args:
+        mask: Shape (z, y, x).
+
+    Raises:
+        ValueError: If no voxel is set.
+    """
+    box = bounding_box(mask)
+    if box is None:
+        raise ValueError("a mask without a voxel has no box")
+    return box

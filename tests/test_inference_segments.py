@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from axis_orders import ORDERS, stored
@@ -16,9 +18,16 @@ from toy_recipe import (
     segment_stage,
 )
 
+from livertumor_cli.anatomy import SEGMENT_CLASSES
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.liver_box import KnownLiver
-from livertumor_cli.inference.resample import patient_grid, to_patient_axes
+from livertumor_cli.inference.prediction import Prediction
+from livertumor_cli.inference.resample import (
+    interpolate,
+    patient_grid,
+    to_image,
+    to_patient_axes,
+)
 from livertumor_cli.inference.segments import predict_segments, segments_on_scan
 
 GRID = centered_grid((40, 64, 64), spacing_mm=(3.0, 2.0, 2.0))
@@ -146,3 +155,29 @@ def test_no_liver_has_no_segments() -> None:
         on_step=lambda done, total: None,
     )
     assert not segments_on_scan(prediction, np.zeros_like(labels), scan=GRID).any()
+
+
+@pytest.mark.parametrize("degrees", [(0.0, 0.0, 0.0), (20.0, -10.0, 5.0)], ids=["plain", "oblique"])
+def test_segments_out_of_reach_are_left_out_without_a_difference(
+    degrees: tuple[float, float, float],
+) -> None:
+    """What is skipped never wins: the same as interpolating every map everywhere."""
+    rng = np.random.default_rng(11)
+    coarse = centered_grid((7, 8, 9), spacing_mm=(5.0, 5.0, 5.0))
+    # Each segment strong in one corner and weak elsewhere, with background between them.
+    at = grid_points(coarse)
+    middles = [np.array(m) * 12.0 for m in product((-1, 1), repeat=3)]
+    maps = [np.exp(-((at - middle) ** 2).sum(axis=-1) / 300.0) for middle in middles]
+    noisy = np.stack([np.full(coarse.shape, 0.2), *maps]) + rng.uniform(0, 0.02, (9, *coarse.shape))
+    probabilities = (noisy / noisy.sum(axis=0)).astype(np.float32)
+    scan = centered_grid(
+        (22, 30, 34), spacing_mm=(1.5, 1.1, 1.1), rotation=rotation_matrix(degrees)
+    )
+    labels = np.ones(scan.shape, dtype=np.uint8)
+    found = segments_on_scan(Prediction(probabilities, SEGMENT_CLASSES, coarse), labels, scan=scan)
+    everywhere = [
+        interpolate(to_image(part, coarse), scan, outside=0.0) for part in probabilities[1:]
+    ]
+    naive = np.where(np.max(everywhere, axis=0) > 0, 1 + np.argmax(everywhere, axis=0), 0)
+    np.testing.assert_array_equal(found, naive)
+    assert set(np.unique(found)) >= set(range(1, 9))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from livertumor_cli.errors import InputError, Reason
-from livertumor_cli.measure.components import bounding_box, largest_component, number_lesions
+from livertumor_cli.geometry import bounding_box
+from livertumor_cli.measure.components import largest_component, number_lesions
 
 
 def mask_of(shape, *boxes):

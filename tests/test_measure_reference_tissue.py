@@ -8,8 +8,7 @@ from axis_orders import ORDERS, stored
 from bodies import ARTERIAL, DELAYED, GEOMETRY, NATIVE, PORTAL, SHAPE
 
 from livertumor_cli.findings import ReferenceTissue
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.measure.reference_tissue import reference_tissue
 from livertumor_cli.phantom.abdomen import PhantomSpec, make_phantom
 from livertumor_cli.phantom.organs import make_organs

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from livertumor_cli.geometry import Geometry
+from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.measure.aorta import aorta_course
 from livertumor_cli.measure.coarse_scan import CoarseScan, coarse_scan
-from livertumor_cli.measure.components import bounding_box
 from livertumor_cli.measure.reference_tissue import tissue_in
 from livertumor_cli.measure.spine import spine_course
 from livertumor_cli.measure.spleen import spleen_core

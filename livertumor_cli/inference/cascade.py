@@ -81,7 +81,6 @@ def run_cascade(
     coarse = None
     if recipe.has_stage(StageRole.LIVER):
         coarse = _find_liver(hu, geometry, recipe=recipe, engines=engines, on_progress=on_progress)
-        engines[StageRole.LIVER].free_buffers()
         watch.lap("find_liver")
     lesion = recipe.stage(StageRole.LESION)
     prediction = _look_closely(
@@ -163,15 +162,17 @@ def _look_closely(
         for stage, zoom, region in parts
         for image in stage_images(hu, geometry, stage=stage, scales=zoom, region=region)
     )
-    predictions = []
-    for index, (stage, zoom, region) in enumerate(parts):
-        engine, share = engines[stage.name], ShareOfProgress(on_step, index, len(stages))
-        predictions.append(
-            predict_images(
-                images, stage=stage, engine=engine, scales=zoom, region=region, on_step=share
-            )
+    predictions = tuple(
+        predict_images(
+            images,
+            stage=stage,
+            engine=engines[stage.name],
+            scales=zoom,
+            region=region,
+            on_step=ShareOfProgress(on_step, index, len(stages)),
         )
-        engine.free_buffers()
+        for index, (stage, zoom, region) in enumerate(parts)
+    )
     prediction = predictions[0] if len(predictions) == 1 else averaged(*predictions, stages=stages)
     if coarse and "liver" not in stages[0].structures:
         prediction = _with_liver(prediction, coarse)

@@ -8,7 +8,6 @@ import numpy as np
 from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray
-from livertumor_cli.geometry import Box
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.recipes.recipe import Stage
 
@@ -55,12 +54,6 @@ def largest_region(mask: BoolArray) -> BoolArray:
     box = ndimage.find_objects(numbered, max_label=largest)[-1]
     region[box] = ndimage.binary_fill_holes(numbered[box] == largest)
     return region
-
-
-def box_of(mask: BoolArray) -> Box:
-    """The smallest box that holds all set voxels; there must be one."""
-    z, y, x = ndimage.find_objects(mask.view(np.uint8))[0]
-    return z, y, x
 
 
 def tidy(prediction: Prediction, stage: Stage) -> Tidied:

@@ -6,8 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from livertumor_cli.arrays import LabelArray
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.decide import box_of
+from livertumor_cli.geometry import Geometry, box_of
 from livertumor_cli.inference.liver_box import KnownLiver, share_of
 from livertumor_cli.inference.resample import (
     NEIGHBORS,

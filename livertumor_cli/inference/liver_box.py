@@ -9,8 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, HuArray
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.decide import box_of
+from livertumor_cli.geometry import Geometry, box_of
 from livertumor_cli.inference.resample import box_holding, patient_grid, resample_to
 from livertumor_cli.recipes.recipe import Stage
 

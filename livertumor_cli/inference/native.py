@@ -10,8 +10,8 @@ import numpy as np
 
 from livertumor_cli.anatomy import CLASS_NAMES, Label
 from livertumor_cli.arrays import FloatArray, LabelArray
-from livertumor_cli.geometry import Box, Geometry
-from livertumor_cli.inference.decide import Tidied, box_of, liver_threshold
+from livertumor_cli.geometry import Box, Geometry, box_of
+from livertumor_cli.inference.decide import Tidied, liver_threshold
 from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import box_holding, interpolate, to_image, to_patient_axes
 from livertumor_cli.recipes.recipe import Stage

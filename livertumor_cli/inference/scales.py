@@ -109,6 +109,9 @@ def predict_images(
             needed=image.needed,
             on_step=ShareOfProgress(on_step, index, len(scales)),
         )
+        # What follows needs memory itself: a network's buffers and maps of the finest grid are the
+        # most that a run holds.
+        engine.free_buffers()
         if grid is not target:
             probabilities = bring_to(probabilities, grid, target=target)
         if len(scales) > 1 and "tumor" in stage.structures:

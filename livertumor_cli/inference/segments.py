@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.engine.engine import Engine
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.inference.decide import box_of
+from livertumor_cli.geometry import Box, Geometry, box_of
 from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near, reach_mm
 from livertumor_cli.inference.native import slabs
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.resample import interpolate, to_image, to_patient_axes
+from livertumor_cli.inference.resample import box_holding, interpolate, to_image, to_patient_axes
 from livertumor_cli.inference.scales import predict_scales
-from livertumor_cli.inference.stage_image import Region
+from livertumor_cli.inference.stage_image import Region, made_ahead
 from livertumor_cli.inference.windows import StepProgress
 from livertumor_cli.recipes.recipe import Stage
 from livertumor_cli.volume import Volume
@@ -119,13 +120,32 @@ def segments_on_scan(prediction: Prediction, labels: LabelArray, *, scan: Geomet
         return segments
     box = box_of(liver)
     oriented, geometry = to_patient_axes(segments[box], scan.cropped(box))
-    maps = [to_image(part, prediction.geometry) for part in prediction.probabilities[1:]]
-    depth, height, width = geometry.shape
-    for slab in slabs((slice(0, depth), slice(0, height), slice(0, width))):
-        best = np.zeros(oriented[slab].shape, dtype=np.float32)
-        for value, image in enumerate(maps, start=1):
-            part = interpolate(image, geometry.cropped(slab), outside=0.0)
-            np.copyto(oriented[slab], value, where=part > best)
-            np.maximum(best, part, out=best)
-    segments[~liver] = 0
+    best = np.zeros(geometry.shape, dtype=np.float32)
+    for channel, slab, part in made_ahead(_parts(prediction, geometry)):
+        np.copyto(oriented[slab], channel, where=part > best[slab])
+        np.maximum(best[slab], part, out=best[slab])
+    segments *= liver
     return segments
+
+
+def _parts(prediction: Prediction, geometry: Geometry) -> Iterator[tuple[int, Box, FloatArray]]:
+    """Each segment's channel and its probabilities in the boxes of a grid that it may reach."""
+    for channel, reach in _reaches(prediction):
+        image = to_image(prediction.probabilities[channel], prediction.geometry)
+        for slab in slabs(box_holding(geometry, reach.corners_lps())):
+            yield channel, slab, interpolate(image, geometry.cropped(slab), outside=0.0)
+
+
+def _reaches(prediction: Prediction) -> Iterator[tuple[int, Geometry]]:
+    """Each segment's channel, and the grid outside of which it is nowhere the likeliest.
+
+    Where a segment wins between eight voxels, its share of all segments is at least that of an
+    average one, so it is in one of the eight too. Most of a liver is out of a segment's reach.
+    """
+    segments = prediction.probabilities[1:]
+    average = segments.mean(axis=0)
+    for channel, part in enumerate(segments, start=1):
+        # A hair less: sums of eight float32 numbers are not exact.
+        possible = (part >= 0.999 * average) & (part > 0)
+        if possible.any():
+            yield channel, prediction.geometry.cropped(box_of(possible)).grown((1, 1, 1))

@@ -2,18 +2,20 @@
 
 The header decides everything that can go wrong (where left is, shear, size), so it is judged
 before a voxel is read; SimpleITK would set NaN to 0 and straighten a shear without a word.
+Intel's ISA-L inflates and deflates, two to three times as fast as zlib, into the same format.
 """
 
 from __future__ import annotations
 
 import gzip
-import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, cast
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
+from isal.igzip_lib import IsalError
 from nibabel.spatialimages import HeaderDataError
 
 from livertumor_cli.arrays import DoubleArray, HuArray, InstanceArray, LabelArray
@@ -42,6 +44,8 @@ _MAX_OFFSET_BYTES = 2**26
 _MAX_DEFLATE_RATIO = 1100
 """DEFLATE shrinks by at most 1032; a header that promises more was not written with its data."""
 
+_DAMAGED = (gzip.BadGzipFile, cast("type[Exception]", IsalError))  # its stub says an instance
+
 _COMPRESSION_LEVEL = 1
 """Label maps shrink as well at 1 as at 9, ten times faster."""
 
@@ -64,11 +68,11 @@ def read_nifti(path: Path) -> Volume:
             return _read_stream(raw, path=path, limit_bytes=path.stat().st_size)
         limit = path.stat().st_size * _MAX_DEFLATE_RATIO
         try:
-            with closing(gzip.GzipFile(fileobj=raw)) as stream:
+            with closing(igzip.IGzipFile(fileobj=raw)) as stream:
                 return _read_stream(cast(BinaryIO, stream), path=path, limit_bytes=limit)
         except EOFError as error:
             raise _truncated(path) from error
-        except (gzip.BadGzipFile, zlib.error) as error:
+        except _DAMAGED as error:
             raise PixelError(
                 f"{path.name} is damaged: its compressed data do not decode.",
                 reason=Reason.UNREADABLE,
@@ -263,7 +267,7 @@ def write_nifti(
             return
         # No name and no time in the gzip header: the same result gives the same bytes.
         with closing(
-            gzip.GzipFile("", "wb", compresslevel=_COMPRESSION_LEVEL, fileobj=raw, mtime=0)
+            igzip.IGzipFile("", "wb", compresslevel=_COMPRESSION_LEVEL, fileobj=raw, mtime=0)
         ) as stream:
             _write_stream(cast(BinaryIO, stream), header, array)
 

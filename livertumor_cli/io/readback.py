@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from livertumor_cli.arrays import BoolArray, DoubleArray
 from livertumor_cli.errors import OutputError
-from livertumor_cli.geometry import Geometry
+from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.volume import LabelMap, Volume
 
 PLACE_TOLERANCE_MM = 0.05
@@ -93,22 +93,25 @@ def _corners(image: sitk.Image) -> DoubleArray:
 
 def _misplaced(image: sitk.Image, label_map: LabelMap) -> str:
     """What differs of the labeled part's centroid, box and volume; empty if nothing does."""
-    mask = np.asarray(label_map.labels > 0)
-    count = int(np.count_nonzero(mask))
-    if count == 0:
+    box = bounding_box(np.asarray(label_map.labels > 0))
+    if box is None:
         return ""
+    mask, geometry = label_map.labels[box] > 0, label_map.geometry.cropped(box)
     statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(sitk.BinaryThreshold(image, lowerThreshold=1, upperThreshold=MOST_LABEL))
-    centroid, low, high = _placement(mask, label_map.geometry)
-    box = np.array(statistics.GetBoundingBox(1), dtype=np.int64)
-    ends = [box[:3].tolist(), (box[:3] + box[3:] - 1).tolist()]
+    # Where all voxels are equal, nothing is labeled outside the box: ITK cuts it out itself.
+    part = image[tuple(slice(side.start, side.stop) for side in reversed(box))]
+    statistics.Execute(sitk.BinaryThreshold(part, lowerThreshold=1, upperThreshold=MOST_LABEL))
+    centroid, low, high = _placement(mask, geometry)
+    ends = np.array(statistics.GetBoundingBox(1), dtype=np.int64)
+    corners = [ends[:3].tolist(), (ends[:3] + ends[3:] - 1).tolist()]
     if _off(np.array(statistics.GetCentroid(1)), centroid):
         return "the centroid differs"
     if _off(
-        np.array([image.TransformIndexToPhysicalPoint(end) for end in ends]), np.array([low, high])
+        np.array([part.TransformIndexToPhysicalPoint(corner) for corner in corners]),
+        np.array([low, high]),
     ):
         return "the bounding box differs"
-    if not np.isclose(statistics.GetPhysicalSize(1) / 1000, count * label_map.geometry.voxel_ml):
+    if not np.isclose(statistics.GetPhysicalSize(1) / 1000, mask.sum() * geometry.voxel_ml):
         return "the volume differs"
     return ""
 

@@ -14,8 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from livertumor_cli.arrays import BoolArray, DoubleArray
-from livertumor_cli.geometry import Box, Spacing
-from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.geometry import Box, Spacing, bounding_box
 
 
 @dataclass(frozen=True, slots=True)

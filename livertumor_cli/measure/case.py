@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,7 @@ from livertumor_cli.anatomy import SEGMENT_CLASSES, Label
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray, InstanceArray, LabelArray
 from livertumor_cli.axial import axial_axis
 from livertumor_cli.findings import CaseFindings, Lesion, SegmentFinding, Surroundings
-from livertumor_cli.geometry import Box, Geometry
-from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.geometry import Box, Geometry, bounding_box
 from livertumor_cli.measure.diameters import axial_diameters, max_3d_diameter_mm
 from livertumor_cli.measure.lesion_flags import lesion_flags
 from livertumor_cli.measure.reference_tissue import reference_tissue
@@ -104,18 +104,21 @@ class _Case:
             volume_ml(labels == label, geometry=self.geometry)
             for label in (Label.LIVER, Label.TUMOR, Label.VESSEL)
         )
+        with ThreadPoolExecutor(1, "reference tissue") as looker:
+            reference = looker.submit(
+                reference_tissue, self.hu, self.labels, geometry=self.geometry, liver=self.box
+            )
+            lesions = tuple(self._measured()) if tumor_ml else ()
         return CaseFindings(
             liver_volume_ml=liver_ml + tumor_ml + vessel_ml,
             tumor_volume_ml=tumor_ml,
             vessel_volume_ml=vessel_ml if self.extras.tells_vessels else None,
             liver_mean_hu=mean_hu(hu, labels == Label.LIVER),
-            lesions=tuple(self._measured()) if tumor_ml else (),
+            lesions=lesions,
             axial_axis=axial_axis(self.geometry),
             vessel_mean_hu=mean_hu(hu, labels == Label.VESSEL),
             segments=self._segment_findings(labels),
-            reference=reference_tissue(
-                self.hu, self.labels, geometry=self.geometry, liver=self.box
-            ),
+            reference=reference.result(),
         )
 
     def _segment_findings(self, labels: LabelArray) -> tuple[SegmentFinding, ...] | None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray, LabelArray
-from livertumor_cli.geometry import Geometry
+from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.measure.agreement import (
     OverlapScores,
     SurfaceScores,
     overlap,
     surface_distances,
 )
-from livertumor_cli.measure.components import SCORING_CONNECTIVITY, bounding_box, number_lesions
+from livertumor_cli.measure.components import SCORING_CONNECTIVITY, number_lesions
 from livertumor_cli.measure.detection import DETECTION_IOU, Detection, Matching, detect_lesions
 from livertumor_cli.measure.lesion_agreement import (
     MatchedLesion,

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, InstanceArray
 from livertumor_cli.errors import InputError, Reason
-from livertumor_cli.geometry import Box
+from livertumor_cli.geometry import bounding_box
 
 LESION_CONNECTIVITY = 26
 """Voxels that touch at a corner are one lesion: how a reader counts what lies on the next slice."""
@@ -21,21 +21,6 @@ SCORING_CONNECTIVITY = 6
 MAX_COMPONENTS = int(np.iinfo(np.uint16).max)
 
 _RANK = {6: 1, 18: 2, 26: 3}
-
-
-def bounding_box(mask: BoolArray) -> Box | None:
-    """The smallest box that holds every set voxel; None for an empty mask.
-
-    Args:
-        mask: Shape (z, y, x).
-    """
-    plane: BoolArray = np.any(mask, axis=0)
-    if not plane.any():
-        return None
-    z, y, x = np.any(mask, axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)
-    extents = [np.flatnonzero(line)[[0, -1]] for line in (z, y, x)]
-    z_part, y_part, x_part = (slice(int(first), int(last) + 1) for first, last in extents)
-    return z_part, y_part, x_part
 
 
 def number_lesions(

@@ -19,8 +19,7 @@ from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 from livertumor_cli.arrays import BoolArray, DoubleArray, InstanceArray
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.measure.nearest_surface import NearestSurface
 from livertumor_cli.measure.surface import surface_corners_lps
 

@@ -8,8 +8,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from livertumor_cli.arrays import BoolArray, DoubleArray
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.geometry import Geometry, bounding_box
 
 _CANDIDATES = 16
 """Cubes with the nearest centers that are looked at: the nearest is nearly always among them."""

@@ -8,8 +8,7 @@ from scipy import ndimage
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import LabelArray
 from livertumor_cli.findings import CaseFindings
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.measure.phase import phase_sentence
 
 THICK_SLICE_MM = 5.0

@@ -10,8 +10,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 from livertumor_cli.arrays import BoolArray, DoubleArray, InstanceArray
-from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.components import bounding_box
+from livertumor_cli.geometry import Geometry, bounding_box
 
 _CORNERS = np.ones((3, 3, 3), dtype=np.bool_)
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from livertumor_cli.findings import CaseFindings
-from livertumor_cli.report.figures import case_figures
-from livertumor_cli.report.html import html_report
 from livertumor_cli.volume import LabelMap, Volume
 
 FIGURES = "figures"
@@ -32,6 +30,10 @@ def reader_files(
         findings: Their measurements.
         pdf: Whether the A4 pages are made too.
     """
+    # Here, as their libraries take their time to import: it passes beside the writing of masks.
+    from livertumor_cli.report.figures import case_figures
+    from livertumor_cli.report.html import html_report
+
     mask, lesions = masks
     figures = case_figures(volume, mask=mask, lesions=lesions, findings=findings)
     files = {HTML: html_report(report, figures).encode("utf-8")}
