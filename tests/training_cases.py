@@ -38,6 +38,7 @@ TINY_LIVER = replace(
     classes=("background", "liver"),
     class_weights=(1.0, 1.0),
     tumor_share=0.0,
+    mass_chance=0.5,
 )
 
 
