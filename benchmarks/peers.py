@@ -257,9 +257,21 @@ def print_rows(rows: list[Row], *, size: Size) -> None:
             f"{row.work_s / own.work_s:7.2f}{row.peak_mb:7.0f}{row.peak_mb / own.peak_mb:6.2f}"
             f"  {row.dice:.4f} ({classes}){doubt}"
         )
+    print_against_cascade(rows)
     for row in rows:
         steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in row.steps_s.items())
         print(f"  {row.program}: {steps}")
+
+
+def print_against_cascade(rows: list[Row]) -> None:
+    """What is saved by those who would else take another program."""
+    own = next((row for row in rows if row.program == "livertumor-cascade"), None)
+    for row in rows:
+        if own and not row.program.startswith("livertumor"):
+            print(
+                f"  livertumor-cascade is {row.wall_s / own.wall_s:.1f} times as fast as "
+                f"{row.program} and takes {own.peak_mb / row.peak_mb:.2f} of its memory"
+            )
 
 
 if __name__ == "__main__":

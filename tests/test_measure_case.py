@@ -116,6 +116,16 @@ def test_lesions_must_be_the_tumor_voxels():
         measure_case(hu, labels, lesions, geometry=geometry)
 
 
+def test_no_lesion_may_lie_outside_all_labels():
+    hu, labels = scan()
+    geometry = Geometry.from_spacing(labels.shape, spacing_mm=SPACING_MM)
+    lesions = number_lesions(labels == Label.TUMOR)
+    lesions[0, 0, 0] = 1
+    for labeled in (labels, np.zeros_like(labels)):
+        with pytest.raises(ValueError, match="outside all labels"):
+            measure_case(hu, labeled, lesions, geometry=geometry)
+
+
 def test_lesion_numbers_must_have_no_gap():
     hu, labels = scan()
     geometry = Geometry.from_spacing(labels.shape, spacing_mm=SPACING_MM)

@@ -77,7 +77,10 @@ def measure_case(
             f"grid {geometry.shape}"
         )
     extras = extras or Extras()
-    box = bounding_box(np.asarray((labels > 0) | (lesions > 0)))
+    box = bounding_box(np.asarray(labels > 0))
+    inside = 0 if box is None else np.count_nonzero(lesions[box])
+    if np.count_nonzero(lesions) != inside:
+        raise ValueError("lesions lie outside all labels")
     if box is None:
         vessel_ml = 0.0 if extras.tells_vessels else None
         return CaseFindings(0.0, 0.0, vessel_ml, math.nan, (), axial_axis(geometry))
