@@ -55,7 +55,7 @@ def main() -> None:
         measure_process(options.measure)
         return
     pixels, slice_mm, counts = (
-        (128, 4.0, (40, 60, 80)) if options.quick else (512, 1.0, (150, 300, 600))
+        (128, 4.0, (40, 60, 80)) if options.quick else (512, 1.0, tuple(options.slices))
     )
     print(f"{cpu_name()}, {physical_cores()} cores, {options.threads} threads, {pixels} pixels")
     results = []
@@ -86,6 +86,9 @@ def parse() -> argparse.Namespace:
     )
     sweeps = ("slices", "patient", "scales")
     parser.add_argument("--sweeps", nargs="+", choices=sweeps, default=sweeps)
+    parser.add_argument(
+        "--slices", nargs=3, type=int, default=(150, 300, 600), metavar=("FEW", "MIDDLE", "MANY")
+    )
     parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int, default=physical_cores())

@@ -30,11 +30,12 @@ def _most_held_bytes() -> int:
     large program would seem large itself.
     """
     try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/self/status").read_bytes().splitlines()
     except OSError:
         return 0
-    held = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
-    return 1024 * int(next(held, "0"))
+    # As bytes: the program's name, which stands there too, may be anything.
+    held = (line.split()[1] for line in lines if line.startswith(b"VmHWM:"))
+    return 1024 * int(next(held, b"0"))
 
 
 def available_memory_bytes() -> int:

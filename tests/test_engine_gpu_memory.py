@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from fake_engines import FunctionEngine
 
-from livertumor_cli.engine.engine import Device, Engine, EngineRequest, Precision
+from livertumor_cli.engine.engine import Device, Engine, EngineKind, EngineRequest, Precision
+from livertumor_cli.engine.faults import opening_fault, running_fault
 from livertumor_cli.engine.gpu_memory import GpuMemoryEngine
 from livertumor_cli.engine.open_engine import steps_down
 from livertumor_cli.errors import BackendError, DeviceMemoryError, ModelContractError
@@ -20,8 +22,22 @@ BATCH = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 2, 2)
 GPU = EngineRequest(file=Path("network.onnx"), device=Device.CUDA)
 
 
+class RuntimeOutOfMemory(Exception):
+    """What the program below says; its traceback holds the session."""
+
+
+class FullEngine(FunctionEngine):
+    """As `OnnxRuntimeEngine` fails: the runtime's own error is the cause."""
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        try:
+            raise RuntimeOutOfMemory
+        except RuntimeOutOfMemory as error:
+            raise DeviceMemoryError("memory ran out while running network.onnx.") from error
+
+
 def full(batch: np.ndarray) -> np.ndarray:
-    raise DeviceMemoryError("memory ran out while running network.onnx.")
+    raise AssertionError("a full engine fails before")
 
 
 def doubled(batch: np.ndarray) -> np.ndarray:
@@ -34,19 +50,24 @@ class Machine:
     def __init__(self, *on_gpu: Callable[[np.ndarray], np.ndarray] | Exception) -> None:
         self.on_gpu = list(on_gpu)
         self.asked: list[Device] = []
+        self.opened: list[weakref.ref[Engine]] = []
+        self.alive_at_opening: list[int] = []
 
     def create(self, request: EngineRequest) -> Engine:
         self.asked.append(request.device)
+        self.alive_at_opening.append(sum(engine() is not None for engine in self.opened))
         behavior = doubled if request.device is Device.CPU else self.on_gpu.pop(0)
         if isinstance(behavior, Exception):
             raise behavior
-        engine = FunctionEngine(behavior)
+        engine = (FullEngine if behavior is full else FunctionEngine)(behavior)
         engine.info = replace(engine.info, device=request.device, device_name=f"a {request.device}")
+        self.opened.append(weakref.ref(engine))
         return engine
 
 
 def opened(machine: Machine, request: EngineRequest) -> GpuMemoryEngine:
-    return GpuMemoryEngine(steps_down(request), create=machine.create)
+    steps = steps_down(request, on_cpu=EngineKind.ONNXRUNTIME)
+    return GpuMemoryEngine(steps, create=machine.create)
 
 
 def test_a_gpu_with_room_is_opened_once_and_has_no_note() -> None:
@@ -80,6 +101,8 @@ def test_the_cpu_goes_on_with_the_same_window_and_the_note_says_so(
     assert engine.info.device is Device.CPU
     assert engine.info.note == "The memory of a cuda ran out: a network went on on the CPU."
     assert engine.info.note in caplog.messages
+    # The memory of a session is free before the next one asks for some.
+    assert machine.alive_at_opening == [0, 0, 0]
 
 
 def test_memory_that_runs_out_at_the_opening() -> None:
@@ -116,3 +139,31 @@ def test_other_faults_are_not_tried_again() -> None:
     with pytest.raises(ModelContractError):
         engine.run(BATCH)
     assert machine.asked == [Device.CUDA]
+
+
+def test_a_shortage_that_passes_does_not_end_a_batch() -> None:
+    machine = Machine(full, full, doubled)
+    engine = opened(machine, GPU)
+    with pytest.raises(BackendError, match="memory ran out"):
+        engine.run(BATCH)
+    engine.free_buffers()
+    np.testing.assert_array_equal(engine.run(BATCH), 2 * BATCH)
+    assert engine.info.device is Device.CUDA
+    assert engine.info.note == ""
+
+
+def test_the_engine_that_the_user_asked_for_goes_on_on_the_cpu() -> None:
+    steps = steps_down(replace(GPU, goes_on_cpu=True), on_cpu=EngineKind.ONNXRUNTIME)
+    assert [(step.device, step.kind) for step in steps[2:]] == [
+        (Device.CPU, EngineKind.ONNXRUNTIME)
+    ]
+
+
+@pytest.mark.parametrize(
+    "words", ["CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"]
+)
+def test_libraries_of_the_gpu_say_it_in_their_own_words(words: str) -> None:
+    error = RuntimeError(words)
+    fault = running_fault(Path("n.onnx"), error, shape=(1,), device=Device.CUDA)
+    assert isinstance(fault, DeviceMemoryError)
+    assert isinstance(opening_fault(Path("n.onnx"), error), DeviceMemoryError)

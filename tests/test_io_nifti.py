@@ -244,6 +244,41 @@ def test_a_flipped_bit_in_a_compressed_file_is_noticed(tmp_path: Path, ct: Volum
     assert refusal(tmp_path / "ct.nii.gz") == Reason.UNREADABLE
 
 
+def test_a_wrong_checksum_is_noticed_where_more_than_the_voxels_follows(tmp_path: Path, ct: Volume):
+    """As when a block of a copy stands twice: the voxels are complete, and some are wrong."""
+    plain = saved(nifti_image(ct), tmp_path, "ct.nii").read_bytes()
+    packed = bytearray(gzip.compress(plain + bytes(5_000_000)))
+    path = tmp_path / "ct.nii.gz"
+    path.write_bytes(packed)
+    np.testing.assert_array_equal(read_nifti(path).hu, ct.hu)
+    packed[-8] ^= 1
+    path.write_bytes(packed)
+    assert refusal(path) == Reason.UNREADABLE
+
+
+@pytest.mark.parametrize("rest", [b"g", bytes(10) + b"x"], ids=["a byte", "zeros and a byte"])
+def test_what_is_no_end_of_a_gzip_stream_is_damage(tmp_path: Path, ct: Volume, rest: bytes):
+    packed = saved(nifti_image(ct), tmp_path).read_bytes()
+    (tmp_path / "ct.nii.gz").write_bytes(packed + rest)
+    assert refusal(tmp_path / "ct.nii.gz") == Reason.UNREADABLE
+
+
+def test_zeros_and_further_members_after_the_voxels_do_no_harm(tmp_path: Path, ct: Volume):
+    packed = saved(nifti_image(ct), tmp_path).read_bytes()
+    for rest in (bytes(512), gzip.compress(b"a note")):
+        (tmp_path / "ct.nii.gz").write_bytes(packed + rest)
+        np.testing.assert_array_equal(read_nifti(tmp_path / "ct.nii.gz").hu, ct.hu)
+
+
+def test_a_gzip_header_that_is_too_long_is_refused(tmp_path: Path, ct: Volume):
+    packed = bytearray(saved(nifti_image(ct), tmp_path).read_bytes())
+    assert packed[3] & 8 == 0 or packed[3] == 8
+    start = 10 if packed[3] == 0 else 10 + packed[10:].index(0) + 1
+    header = packed[:3] + bytes([16]) + packed[4:10] + b"c" * 700_000 + bytes(1)
+    (tmp_path / "ct.nii.gz").write_bytes(header + packed[start:])
+    assert refusal(tmp_path / "ct.nii.gz") == Reason.UNREADABLE
+
+
 @pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
 def test_a_forged_size_takes_no_memory(tmp_path: Path, ct: Volume, name: str):
     image = nifti_image(ct)

@@ -26,3 +26,13 @@ def test_a_child_does_not_inherit_the_peak_of_its_parent() -> None:
     told = subprocess.run([sys.executable, "-c", TELL], capture_output=True, text=True, check=True)
     assert int(held[::4096].sum()) > 0
     assert float(told.stdout) < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the name is not asked for")
+def test_the_name_of_the_program_may_be_anything() -> None:
+    code = (
+        "import ctypes; "
+        "ctypes.CDLL(None).prctl(15, 'l\u00e4sion'.encode('latin-1'), 0, 0, 0); " + TELL
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 10 < float(told.stdout) < 300

@@ -13,7 +13,10 @@ from livertumor_cli.errors import (
     ModelContractError,
 )
 
-_MEMORY_WORDS = ("out of memory", "failed to allocate", "bad_alloc", "bad allocation", "bfcarena")
+_MEMORY_WORDS = (
+    *("out of memory", "failed to allocate", "bad_alloc", "bad allocation", "bfcarena"),
+    "alloc_failed",  # of cuBLAS and cuDNN
+)
 
 
 def opening_fault(file: Path, error: Exception) -> LiverTumorError:

@@ -7,8 +7,9 @@ than this network needs and not split by earlier ones; and after that the CPU.
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from livertumor_cli.arrays import FloatArray
@@ -23,47 +24,51 @@ Open = Callable[[EngineRequest], Engine]
 class GpuMemoryEngine:
     """One network that is opened anew when its GPU's memory runs out."""
 
-    def __init__(self, requests: Iterable[EngineRequest], *, create: Open) -> None:
+    def __init__(self, requests: Sequence[EngineRequest], *, create: Open) -> None:
         """Open the network as the first request says, or the first that memory does for.
 
         Args:
-            requests: How to open it, each after the memory of the one before ran out.
+            requests: How to open it, each after the memory of the one before ran out. Where the
+                last has failed too, the next run begins with the first again.
             create: Opens a request.
 
         Raises:
             DeviceMemoryError: If the memory of none of them will do.
         """
-        self._requests = iter(requests)
+        self._requests = requests
         self._create = create
+        self._tried = 0
         self._engine: Engine | None = None
-        self._full_device = ""
         self._note = ""
-        self._open_next(DeviceMemoryError("there is no way to open the network."))
+        self._full_device = ""
+        self._open()
 
     @property
     def info(self) -> EngineInfo:
         """What was obtained last, with a note where that is not what it began with."""
-        return replace(self._opened.info, note=self._note)
+        return replace(self._open().info, note=self._note)
 
     @property
     def input_shape(self) -> AxisSizes:
         """Sizes of the input's axes; None where open."""
-        return self._opened.input_shape
+        return self._open().input_shape
 
     @property
     def output_shape(self) -> AxisSizes:
         """Sizes of the output's axes; None where open."""
-        return self._opened.output_shape
+        return self._open().output_shape
 
     def run(self, batch: FloatArray) -> FloatArray:
         """Run the model once; see `Engine.run`."""
         while True:
+            engine = self._open()
             try:
-                return self._opened.run(batch)
+                return engine.run(batch)
             except DeviceMemoryError as error:
-                fault = error
-            # Out of the handler, whose traceback would hold the session that must go.
-            self._open_next(fault.with_traceback(None))
+                fault = error.message, error.hint
+            self._full_device = engine.info.device_name
+            self._engine = engine = None  # type: ignore[assignment]
+            self._give_up_or_go_on(*fault)
 
     def run_many(self, batches: Iterable[FloatArray]) -> Iterator[FloatArray]:
         """Run the model over batches one after the other."""
@@ -71,32 +76,37 @@ class GpuMemoryEngine:
 
     def free_buffers(self) -> None:
         """Give back what a run needs; see `Engine.free_buffers`."""
-        self._opened.free_buffers()
+        if self._engine is not None:
+            self._engine.free_buffers()
 
-    @property
-    def _opened(self) -> Engine:
-        if self._engine is None:
-            raise DeviceMemoryError("the memory of the GPU ran out before.")
+    def _open(self) -> Engine:
+        """The network, opened by the first way left that memory does for."""
+        while self._engine is None:
+            try:
+                self._engine = self._create(self._requests[self._tried])
+            except DeviceMemoryError as error:
+                fault = error.message, error.hint
+            else:
+                self._tell(self._engine.info.device)
+                break
+            self._full_device = self._full_device or "the GPU"
+            self._give_up_or_go_on(*fault)
         return self._engine
 
-    def _open_next(self, fault: DeviceMemoryError) -> None:
-        """Close the session and open the next; the fault is raised where there is none."""
-        if self._engine is not None:
-            self._full_device = self._engine.info.device_name
-        self._engine = None
-        for request in self._requests:
-            try:
-                self._engine = self._create(request)
-            except DeviceMemoryError as error:
-                fault = error.with_traceback(None)
-                self._full_device = self._full_device or "the GPU"
-                continue
-            self._tell()
-            return
-        raise fault
+    def _give_up_or_go_on(self, message: str, hint: str) -> None:
+        """Take the next way; where there is none, fail, and let the next run begin anew.
 
-    def _tell(self) -> None:
-        full, device = self._full_device, self._opened.info.device
+        A new error is raised: the one that told of the memory holds, through its traceback and
+        that of its cause, the session whose memory must be free.
+        """
+        gc.collect()
+        self._tried += 1
+        if self._tried == len(self._requests):
+            self._tried, self._full_device, self._note = 0, "", ""
+            raise DeviceMemoryError(message, hint=hint)
+
+    def _tell(self, device: Device) -> None:
+        full = self._full_device
         if full and device is Device.CPU:
             self._note = f"The memory of {full} ran out: a network went on on the CPU."
             _log.warning(self._note)

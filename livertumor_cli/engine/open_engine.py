@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -52,7 +51,8 @@ def open_engine(request: EngineRequest, *, contract: ModelContract | None = None
     kind = _resolve_kind(request.kind, device)
     resolved = replace(request, device=device, kind=kind)
     if device is Device.CUDA:
-        engine: Engine = GpuMemoryEngine(steps_down(resolved), create=create_engine)
+        on_cpu = _resolve_kind(request.kind, Device.CPU)
+        engine: Engine = GpuMemoryEngine(steps_down(resolved, on_cpu=on_cpu), create=create_engine)
     else:
         engine = create_engine(resolved)
     if request.requires_precision:
@@ -67,17 +67,17 @@ def open_engine(request: EngineRequest, *, contract: ModelContract | None = None
     return engine
 
 
-def steps_down(request: EngineRequest) -> Iterator[EngineRequest]:
+def steps_down(request: EngineRequest, *, on_cpu: EngineKind) -> tuple[EngineRequest, ...]:
     """Ways to open a network on a GPU, each for when the memory of the one before runs out.
 
     Args:
         request: On CUDA.
+        on_cpu: What runs it on the CPU.
     """
-    yield request
-    yield request
-    if request.goes_on_cpu and not request.requires_precision:
-        kind = _resolve_kind(EngineKind.AUTO, Device.CPU)
-        yield replace(request, device=Device.CPU, kind=kind)
+    on_gpu = (request, request)
+    if not request.goes_on_cpu or request.requires_precision:
+        return on_gpu
+    return (*on_gpu, replace(request, device=Device.CPU, kind=on_cpu))
 
 
 def resolve_device(device: Device, *, kind: EngineKind = EngineKind.AUTO) -> Device:

@@ -44,7 +44,10 @@ _MAX_OFFSET_BYTES = 2**26
 _MAX_DEFLATE_RATIO = 1100
 """DEFLATE shrinks by at most 1032; a header that promises more was not written with its data."""
 
-_DAMAGED = (gzip.BadGzipFile, cast("type[Exception]", IsalError))  # its stub says an instance
+_REST_BYTES = 2**20
+
+# The stub of IsalError says an instance. OverflowError: a header's name of more than 512 KiB.
+_DAMAGED = (gzip.BadGzipFile, cast("type[Exception]", IsalError), OverflowError)
 
 _COMPRESSION_LEVEL = 1
 """Label maps shrink as well at 1 as at 9, ten times faster."""
@@ -243,8 +246,20 @@ def _read_voxels(
         if not count:
             raise _truncated(path)
         rest = rest[count:]
-    stream.read(1)  # gzip compares its checksum only when the end is reached
+    _read_to_the_end(stream)
     return stored
+
+
+def _read_to_the_end(stream: BinaryIO) -> None:
+    """What follows the voxels: gzip compares its checksum only when the end is reached.
+
+    A copy in which a block stands twice has voxels enough, and only its checksum tells.
+    """
+    try:
+        while stream.read(_REST_BYTES):
+            pass
+    except EOFError as error:
+        raise gzip.BadGzipFile("the end is no end of a gzip stream") from error
 
 
 def write_nifti(
