@@ -260,7 +260,8 @@ def test_a_wrong_checksum_is_noticed_where_more_than_the_voxels_follows(tmp_path
 def test_what_is_no_end_of_a_gzip_stream_is_damage(tmp_path: Path, ct: Volume, rest: bytes):
     packed = saved(nifti_image(ct), tmp_path).read_bytes()
     (tmp_path / "ct.nii.gz").write_bytes(packed + rest)
-    assert refusal(tmp_path / "ct.nii.gz") == Reason.UNREADABLE
+    # A single byte may also be how a further member begins.
+    assert refusal(tmp_path / "ct.nii.gz") in (Reason.UNREADABLE, Reason.TRUNCATED)
 
 
 def test_zeros_and_further_members_after_the_voxels_do_no_harm(tmp_path: Path, ct: Volume):
