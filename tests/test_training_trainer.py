@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from training_cases import TINY_LESION, TINY_LIVER, a_case
 
 from livertumor_cli.errors import BackendError, ModelError, OutputError
+from livertumor_cli.training import patches
 from livertumor_cli.training import trainer as trainer_module
 from livertumor_cli.training.checkpoint import (
     BestWeights,
@@ -150,13 +151,13 @@ def test_learning_rate_rises_then_falls(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("_float32")
-def test_an_easy_problem_is_learned(tmp_path: Path):
+def test_an_easy_problem_is_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # A mass of up to 12 cm would fill all of a patch of 3 cm, and the problem would not be easy.
-    task = replace(TINY_LIVER, mass_chance=0.0)
+    monkeypatch.setattr(patches, "MASS_CHANCE", 0.0)
     options = replace(
         OPTIONS, steps=40, learning_rate=0.03, warmup=5, validate_every=40, save_every=40
     )
-    trainer = Trainer(task, options=options, out=tmp_path)
+    trainer = Trainer(TINY_LIVER, options=options, out=tmp_path)
     told: list[Progress] = []
     trainer.train([a_case(tumor=False)], [a_case(tumor=False)], report=told.append)
     first, last = (np.mean([p.loss for p in part]) for part in (told[:5], told[-5:]))

@@ -38,7 +38,6 @@ TINY_LIVER = replace(
     classes=("background", "liver"),
     class_weights=(1.0, 1.0),
     tumor_share=0.0,
-    mass_chance=0.5,
 )
 
 

@@ -30,6 +30,7 @@ from livertumor_cli.training.tasks import Task
 
 PHANTOM_SHARE = 0.1
 TABLE_CHANCE = 0.3
+MASS_CHANCE = 0.5
 SLAB_CHANCE = 0.25
 
 CROP_SHIFT = 0.1
@@ -99,7 +100,7 @@ class PatchSampler:
         middle = torch.tensor(center, dtype=torch.float32)
         hu = sample(self.images[index], middle, grid, mode="bilinear") + OUTSIDE_HU
         labels = sample(self.references[index], middle, grid, mode="nearest").long()
-        if task.mass_chance and rng.random() < task.mass_chance:
+        if task.wide and rng.random() < MASS_CHANCE:
             hu = add_mass(rng, hu, labels, spacing_mm=task.spacing_mm)
         if rng.random() < task.augmentation.painted_tumor_chance:
             hu, labels = paint_tumors(rng, hu, labels, spacing_mm=task.spacing_mm)

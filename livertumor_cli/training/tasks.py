@@ -61,7 +61,6 @@ class Task:
         loss: Loss of one output.
         class_weights: Weight of each class in the cross entropy.
         tumor_share: Share of the patches that show a tumor near their middle.
-        mass_chance: Share of the patches in which a mass as bright as the liver lies beside it.
         augmentation: Random changes of the patches.
         batch: Patches per step.
         inference_patch: Input size of the exported network.
@@ -84,7 +83,6 @@ class Task:
     loss: Loss = entropy_and_dice
     class_weights: tuple[float, ...]
     tumor_share: float
-    mass_chance: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     batch: int = 2
     inference_patch: tuple[int, int, int]
@@ -123,7 +121,6 @@ UCA_NET = (
         classes=("background", "liver"),
         class_weights=(1.0, 1.0),
         tumor_share=0.0,
-        mass_chance=0.5,
         # A liver with a large tumor, or one that hangs out of it, is still one liver.
         augmentation=Augmentation(painted_tumor_chance=0.4),
         inference_patch=(48, 80, 96),
@@ -140,8 +137,6 @@ UCA_NET = (
         classes=("background", "liver", "tumor", "vessel"),
         class_weights=(1.0, 1.0, 3.0, 2.0),
         tumor_share=0.6,
-        # Painted tumors hang out of the liver: not all that hangs there belongs to it.
-        mass_chance=0.3,
         inference_patch=(32, 128, 128),
         overlap=(0.5, 0.35, 0.35),
         surroundings_mm=RIM_MM,
