@@ -104,8 +104,6 @@ class PatchSampler:
             hu = add_mass(rng, hu, labels, spacing_mm=task.spacing_mm)
         if rng.random() < task.augmentation.painted_tumor_chance:
             hu, labels = paint_tumors(rng, hu, labels, spacing_mm=task.spacing_mm)
-            if "tumor" not in task.classes:
-                labels = labels.clamp(max=int(Label.LIVER))
         hu = change_intensity(rng, hu, augmentation=task.augmentation)
         if task.wide and rng.random() < TABLE_CHANCE:
             hu = add_table(rng, hu)

@@ -121,8 +121,6 @@ UCA_NET = (
         classes=("background", "liver"),
         class_weights=(1.0, 1.0),
         tumor_share=0.0,
-        # A liver with a large tumor, or one that hangs out of it, is still one liver.
-        augmentation=Augmentation(painted_tumor_chance=0.4),
         inference_patch=(48, 80, 96),
         overlap=(0.5, 0.25, 0.25),
         divisor=16,
