@@ -264,10 +264,11 @@ def print_rows(rows: list[Row], *, size: Size) -> None:
 
 
 def print_against_cascade(rows: list[Row]) -> None:
-    """What is saved by those who would else take another program."""
+    """What is saved by those who would else take another program, where both drew the same."""
     own = next((row for row in rows if row.program == "livertumor-cascade"), None)
     for row in rows:
-        if own and not row.program.startswith("livertumor"):
+        is_peer = not row.program.startswith("livertumor")
+        if own and is_peer and min(own.dice, row.dice) > LEAST_DICE:
             print(
                 f"  livertumor-cascade is {row.wall_s / own.wall_s:.1f} times as fast as "
                 f"{row.program} and takes {own.peak_mb / row.peak_mb:.2f} of its memory"

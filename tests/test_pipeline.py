@@ -22,13 +22,14 @@ from toy_recipe import (
 )
 
 from livertumor_cli.anatomy import Label
+from livertumor_cli.engine.engine import Device, Engine
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_volume
 from livertumor_cli.pipeline import CaseResult, segment_case, segment_volume
-from livertumor_cli.recipes.recipe import to_toml
+from livertumor_cli.recipes.recipe import StageRole, to_toml
 from livertumor_cli.segment_setup import Networks, open_networks
 from livertumor_cli.volume import Volume
 
@@ -307,3 +308,28 @@ def test_spread_over_scales(networks: Networks) -> None:
     assert low < high
     assert 0.8 * lesion.volume_ml < low <= 1.05 * lesion.volume_ml
     assert 0.95 * lesion.volume_ml < high < 1.2 * lesion.volume_ml
+
+
+class Elsewhere:
+    """An engine of which the reader must know where it ran."""
+
+    def __init__(self, engine: Engine, **told) -> None:
+        self.engine = engine
+        self.info = replace(engine.info, **told)
+
+    def __getattr__(self, name: str):
+        return getattr(self.engine, name)
+
+
+def test_the_report_says_that_a_network_went_on_on_the_cpu(networks: Networks):
+    note = "The memory of a GPU ran out: a network went on on the CPU."
+    liver, lesion = (networks.engines[role] for role in (StageRole.LIVER, StageRole.LESION))
+    mixed = {
+        **networks.engines,
+        StageRole.LIVER: Elsewhere(liver, device=Device.CUDA),
+        StageRole.LESION: Elsewhere(lesion, note=note),
+    }
+    geometry = centered_grid((40, 64, 64), spacing_mm=(3.0, 2.0, 2.0))
+    record = segment(Patient().scan(geometry), replace(networks, engines=mixed)).record
+    assert note in record.flags
+    assert record.device == "cuda, cpu"
