@@ -16,8 +16,8 @@ from livertumor_cli.io.place import require_there
 from livertumor_cli.measure.case import Extras, measure_case
 from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.quality import quality_flags
-from livertumor_cli.pipeline import Progress, ReadScan, read_scan
 from livertumor_cli.process_memory import peak_memory_mb
+from livertumor_cli.reading import Progress, ReadScan, read_scan
 from livertumor_cli.report.run_record import RecipeIdentity, RunRecord, SegmentsBy
 from livertumor_cli.segment_setup import SegmentOptions
 from livertumor_cli.told_segments import ToldSegments, choose_teller

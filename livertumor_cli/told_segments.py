@@ -19,7 +19,7 @@ from livertumor_cli.inference.drawn_liver import drawn_liver
 from livertumor_cli.inference.segments import find_segments
 from livertumor_cli.io.mask_in import read_segments
 from livertumor_cli.io.place import require_there
-from livertumor_cli.pipeline import Progress
+from livertumor_cli.reading import Progress
 from livertumor_cli.recipes.recipe import StageRole
 from livertumor_cli.report.run_record import SegmentsBy
 from livertumor_cli.segment_setup import ChosenNetworks, SegmentOptions, choose_networks

@@ -16,7 +16,7 @@ import pytest
 from segment_runs import GEOMETRY, Capture, names
 from toy_recipe import Patient, write_toy_recipe
 
-from livertumor_cli import case_files, pipeline, segment_setup
+from livertumor_cli import case_files, pipeline, reading, segment_setup
 from livertumor_cli.cli.app import run
 from livertumor_cli.cli.segment import default_output
 from livertumor_cli.errors import NoLiverError
@@ -164,7 +164,7 @@ def test_a_recipe_that_is_not_there_is_told_before_the_scan_is_read(
     def read(*_arguments: object, **_named: object) -> None:
         raise AssertionError("the scan was read")
 
-    monkeypatch.setattr(pipeline, "read_volume", read)
+    monkeypatch.setattr(reading, "read_volume", read)
     assert run(["segment", str(scan), "--recipe", "nowhere", "-q"]) == 4
     assert "nowhere" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ import pytest
 from segment_runs import GEOMETRY, Capture, assert_refused, names
 from toy_recipe import Patient, write_toy_recipe
 
-from livertumor_cli import case_files, pipeline
+from livertumor_cli import case_files, pipeline, steps
 from livertumor_cli.cli.app import run
 from livertumor_cli.io.formats import write_volume
 
@@ -263,7 +263,7 @@ def test_a_disk_that_fills_up_keeps_the_earlier_result(
 
 
 @pytest.mark.parametrize(
-    ("module", "step"), [(pipeline, "run_cascade"), (case_files, "write_label_map")]
+    ("module", "step"), [(steps, "run_cascade"), (case_files, "write_label_map")]
 )
 def test_an_interrupt_leaves_nothing(
     segment: Callable[..., int],
@@ -291,6 +291,6 @@ def test_out_of_memory_is_a_sentence(
     def fail(*_arguments: Any, **_named: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(pipeline, "run_cascade", fail)
+    monkeypatch.setattr(steps, "run_cascade", fail)
     assert segment(scan, "-q") == 5
     assert_refused(capsys, "memory")

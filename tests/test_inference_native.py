@@ -79,9 +79,9 @@ def test_only_slabs_of_the_liver_are_interpolated(monkeypatch: pytest.MonkeyPatc
     sizes: list[int] = []
     interpolate = native.interpolate
 
-    def remember(image, target, *, outside):
+    def remember(values, geometry, *, target, outside):
         sizes.append(int(np.prod(target.shape)))
-        return interpolate(image, target, outside=outside)
+        return interpolate(values, geometry, target=target, outside=outside)
 
     monkeypatch.setattr(native, "interpolate", remember)
     monkeypatch.setattr(native, "SLAB_VOXELS", 20_000)

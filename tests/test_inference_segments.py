@@ -20,14 +20,10 @@ from toy_recipe import (
 
 from livertumor_cli.anatomy import SEGMENT_CLASSES
 from livertumor_cli.geometry import Geometry
+from livertumor_cli.inference.interpolation import interpolate
 from livertumor_cli.inference.liver_box import KnownLiver
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.resample import (
-    interpolate,
-    patient_grid,
-    to_image,
-    to_patient_axes,
-)
+from livertumor_cli.inference.resample import patient_grid, to_patient_axes
 from livertumor_cli.inference.segments import predict_segments, segments_on_scan
 
 GRID = centered_grid((40, 64, 64), spacing_mm=(3.0, 2.0, 2.0))
@@ -175,9 +171,7 @@ def test_segments_out_of_reach_are_left_out_without_a_difference(
     )
     labels = np.ones(scan.shape, dtype=np.uint8)
     found = segments_on_scan(Prediction(probabilities, SEGMENT_CLASSES, coarse), labels, scan=scan)
-    everywhere = [
-        interpolate(to_image(part, coarse), scan, outside=0.0) for part in probabilities[1:]
-    ]
+    everywhere = [interpolate(part, coarse, target=scan, outside=0.0) for part in probabilities[1:]]
     naive = np.where(np.max(everywhere, axis=0) > 0, 1 + np.argmax(everywhere, axis=0), 0)
     np.testing.assert_array_equal(found, naive)
     assert set(np.unique(found)) >= set(range(1, 9))

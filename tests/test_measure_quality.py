@@ -7,7 +7,7 @@ import pytest
 
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.measure.quality import liver_pieces, quality_flags
+from livertumor_cli.measure.quality import Pieces, pieces_of, quality_flags
 
 GOOD = CaseFindings(1500.0, 10.0, 20.0, 110.0, (), vessel_mean_hu=150.0)
 SHAPE = (8, 10, 10)
@@ -69,8 +69,9 @@ def test_pieces():
     array[:, :, 4] = 0
     (flag,) = flags(array=array)
     assert "2 pieces" in flag
-    assert liver_pieces(array, geometry=Geometry.from_spacing(SHAPE, spacing_mm=(1, 1, 1))) == 0
-    assert liver_pieces(np.zeros_like(array), geometry=Geometry(SHAPE, np.eye(4))) == 0
+    crumbs = pieces_of(array, geometry=Geometry.from_spacing(SHAPE, spacing_mm=(1, 1, 1)))
+    assert crumbs == Pieces(0, 0.0)
+    assert pieces_of(np.zeros_like(array), geometry=Geometry(SHAPE, np.eye(4))) == Pieces(0, 0.0)
 
 
 def test_a_tumor_that_no_liver_joins():

@@ -22,15 +22,17 @@ from toy_recipe import (
 )
 
 from livertumor_cli.anatomy import Label
+from livertumor_cli.case_files import CaseResult
 from livertumor_cli.engine.engine import Device, Engine
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.io.dicom_ct import write_ct_series
 from livertumor_cli.io.formats import write_volume
-from livertumor_cli.pipeline import CaseResult, segment_case, segment_volume
+from livertumor_cli.pipeline import segment_case
 from livertumor_cli.recipes.recipe import StageRole, to_toml
 from livertumor_cli.segment_setup import Networks, open_networks
+from livertumor_cli.steps import segment_volume
 from livertumor_cli.volume import Volume
 
 PATIENT = Patient()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from livertumor_cli.anatomy import Label
+from livertumor_cli.case_files import CaseResult
 from livertumor_cli.errors import NoLiverError
 from livertumor_cli.inference.liver_box import KnownLiver
 from livertumor_cli.inference.resample import to_patient_axes
@@ -21,10 +22,11 @@ from livertumor_cli.measure.components import number_lesions
 from livertumor_cli.measure.diameters import axial_diameters
 from livertumor_cli.phantom import PhantomSpec, make_phantom
 from livertumor_cli.phantom.shapes import Canvas
-from livertumor_cli.pipeline import CaseResult, segment_case, segment_volume
+from livertumor_cli.pipeline import segment_case
 from livertumor_cli.recipes.recipe import StageRole
 from livertumor_cli.recipes.store import DEFAULT_RECIPE, recipe_folders
 from livertumor_cli.segment_setup import Networks, SegmentOptions, open_networks
+from livertumor_cli.steps import segment_volume
 from livertumor_cli.volume import Volume
 
 SHARED_CT = Path(__file__).parents[2] / "shared" / "ct"

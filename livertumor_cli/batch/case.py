@@ -21,7 +21,7 @@ from livertumor_cli.io.formats import (
     read_volume,
 )
 from livertumor_cli.io.zipped import members_sha256
-from livertumor_cli.pipeline import ReadScan, with_plan
+from livertumor_cli.reading import ReadScan, with_plan
 from livertumor_cli.segment_setup import SegmentOptions
 from livertumor_cli.stopwatch import StopWatch
 from livertumor_cli.volume import Volume

@@ -22,8 +22,9 @@ from livertumor_cli.batch.failure import CHANGED, failure_of, is_without_room
 from livertumor_cli.batch.plan import PlannedCase, Task
 from livertumor_cli.case_files import write_case
 from livertumor_cli.errors import InputError
-from livertumor_cli.pipeline import ReadScan, SegmentedScan, measure_scan, run_networks
+from livertumor_cli.reading import ReadScan
 from livertumor_cli.segment_setup import Networks
+from livertumor_cli.steps import SegmentedScan, measure_scan, run_networks
 
 _POLL_S = 0.2
 

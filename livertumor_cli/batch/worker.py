@@ -27,8 +27,8 @@ from livertumor_cli.batch.settings import BatchSettings
 from livertumor_cli.case_files import write_case
 from livertumor_cli.errors import ClusterError, InputError
 from livertumor_cli.io.atomic import partial_name
-from livertumor_cli.pipeline import measure_scan, run_networks
 from livertumor_cli.segment_setup import Networks, open_networks
+from livertumor_cli.steps import measure_scan, run_networks
 
 _SHARE = (
     "Workers need the folders of scans and results under the same paths as the computer that runs "

@@ -12,8 +12,9 @@ from livertumor_cli.anatomy import CLASS_NAMES, Label
 from livertumor_cli.arrays import FloatArray, LabelArray
 from livertumor_cli.geometry import Box, Geometry, box_of
 from livertumor_cli.inference.decide import Tidied, liver_threshold
+from livertumor_cli.inference.interpolation import interpolate
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.resample import box_holding, interpolate, to_image, to_patient_axes
+from livertumor_cli.inference.resample import box_holding, to_patient_axes
 from livertumor_cli.recipes.recipe import Stage
 
 SLAB_VOXELS = 8_000_000
@@ -38,10 +39,12 @@ def labels_on_scan(tidied: Tidied, *, stage: Stage, scan: Geometry) -> LabelArra
     oriented, geometry = to_patient_axes(labels, scan)  # a view: writing to it writes to `labels`
     prediction = tidied.prediction
     corners = prediction.geometry.cropped(box_of(tidied.liver)).grown(RIM).corners_lps()
-    maps = [to_image(part, prediction.geometry) for part in prediction.probabilities[1:]]
     for slab in slabs(box_holding(geometry, corners)):
         grid = geometry.cropped(slab)
-        parts = [interpolate(image, grid, outside=0.0) for image in maps]
+        parts = [
+            interpolate(part, prediction.geometry, target=grid, outside=0.0)
+            for part in prediction.probabilities[1:]
+        ]
         oriented[slab] = _choose(parts, prediction.structures, stage=stage)
     return labels
 
@@ -69,10 +72,12 @@ def tumor_probabilities(
     values = np.zeros(tumor[box].shape, dtype=np.float32)
     oriented, geometry = to_patient_axes(values, scan.cropped(box))
     channel = 1 + prediction.structures.index("tumor")
-    image = to_image(prediction.probabilities[channel], prediction.geometry)
+    part = prediction.probabilities[channel]
     depth, height, width = geometry.shape
     for slab in slabs((slice(0, depth), slice(0, height), slice(0, width))):
-        oriented[slab] = interpolate(image, geometry.cropped(slab), outside=0.0)
+        oriented[slab] = interpolate(
+            part, prediction.geometry, target=geometry.cropped(slab), outside=0.0
+        )
     found: FloatArray = values[tumor[box]]
     return found
 
@@ -88,7 +93,7 @@ def _choose(parts: list[FloatArray], structures: tuple[str, ...], *, stage: Stag
         structures: Their names.
         stage: Gives the thresholds.
     """
-    inside = np.add.reduce(parts) >= liver_threshold(stage)
+    inside = sum(parts[1:], parts[0]) >= liver_threshold(stage)
     labels = np.full(inside.shape, Label.LIVER, dtype=np.uint8)
     best = parts[0].copy()
     for name, part in zip(structures[1:], parts[1:], strict=True):

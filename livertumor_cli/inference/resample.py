@@ -1,4 +1,4 @@
-"""From the scan's own grid to a network's grid; SimpleITK's x, y, z order stays inside this file.
+"""From the scan's own grid to a network's grid.
 
 Networks see patients along the LPS axes, whatever order and obliquity the scan was stored in: all
 48 axis orders of a scan meet the same network input.
@@ -7,8 +7,6 @@ Networks see patients along the LPS axes, whatever order and obliquity the scan 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import permutations
 from typing import Any, TypeVar, cast
 
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
 from livertumor_cli.geometry import Box, Geometry, Spacing
-from livertumor_cli.process_memory import is_out_of_memory
+from livertumor_cli.inference.interpolation import interpolate, known_memory_errors, to_image
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
@@ -28,17 +26,6 @@ SLAB_VOXELS = 8_000_000
 NEIGHBORS = (2, 2, 2)
 """Voxels of a target grid by which the scan must reach beyond it, so that interpolation and
 averaging at its rim have neighbors."""
-
-
-@contextmanager
-def _known_memory_errors() -> Iterator[None]:
-    """Let SimpleITK say as everything else does that memory ran out."""
-    try:
-        yield
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise MemoryError from error
-        raise
 
 
 def patient_grid(geometry: Geometry, spacing_mm: Spacing) -> Geometry:
@@ -115,19 +102,8 @@ def resample_to(
     """
     oriented, grid = to_patient_axes(array, geometry)
     box = box_holding(grid, target.grown(NEIGHBORS).corners_lps())
-    image = _average_blocks(oriented[box], grid.cropped(box), wanted_mm=target.spacing_mm)
-    return interpolate(image, target, outside=outside_hu)
-
-
-@_known_memory_errors()
-def interpolate(image: sitk.Image, target: Geometry, *, outside: float) -> FloatArray:
-    """Linear interpolation of an image onto a grid: float32, shape of `target`."""
-    values: FloatArray = sitk.GetArrayFromImage(
-        sitk.Resample(
-            image, _grid_image(target), sitk.Transform(), sitk.sitkLinear, outside, sitk.sitkFloat32
-        )
-    )
-    return values
+    means, coarse = _average_blocks(oriented[box], grid.cropped(box), wanted_mm=target.spacing_mm)
+    return interpolate(means, coarse, target=target, outside=outside_hu)
 
 
 def box_holding(
@@ -158,28 +134,24 @@ def _span(start: int, stop: int, *, size: int, least: int) -> slice:
     return slice(start, stop)
 
 
-@_known_memory_errors()
-def _average_blocks(array: HuArray, geometry: Geometry, *, wanted_mm: Spacing) -> sitk.Image:
-    """Means over blocks of whole voxels no larger than the wanted spacing, as an image."""
+def _average_blocks(
+    array: HuArray, geometry: Geometry, *, wanted_mm: Spacing
+) -> tuple[HuArray, Geometry]:
+    """Means over blocks of whole voxels no larger than the wanted spacing, and their grid."""
     factors = [
         min(size, max(1, math.floor(want / have + 1e-3)))
         for want, have, size in zip(wanted_mm, geometry.spacing_mm, array.shape, strict=True)
     ]
     if max(factors) == 1:
-        return to_image(array, geometry)
+        return array, geometry
     # By slabs of whole blocks: SimpleITK takes a copy of what it is given, and may have no more.
     plane = array.shape[1] * array.shape[2]
     depth = factors[0] * max(1, SLAB_VOXELS // (factors[0] * plane))
-    slabs = [
+    means = [
         _shrunk(array[z : z + depth], geometry.cropped(_slices(z, depth, geometry)), factors)
         for z in range(0, array.shape[0], depth)
     ]
-    means = np.concatenate([sitk.GetArrayViewFromImage(slab) for slab in slabs])
-    image = sitk.GetImageFromArray(means)
-    image.SetSpacing(slabs[0].GetSpacing())
-    image.SetOrigin(slabs[0].GetOrigin())
-    image.SetDirection(slabs[0].GetDirection())
-    return image
+    return cast("HuArray", np.concatenate(means)), _block_grid(geometry, factors)
 
 
 def _slices(start: int, count: int, geometry: Geometry) -> Box:
@@ -188,31 +160,22 @@ def _slices(start: int, count: int, geometry: Geometry) -> Box:
     return slice(start, min(start + count, depth)), slice(0, height), slice(0, width)
 
 
-def _shrunk(slab: HuArray, geometry: Geometry, factors: list[int]) -> sitk.Image:
+@known_memory_errors()
+def _shrunk(slab: HuArray, geometry: Geometry, factors: list[int]) -> HuArray:
     """Means over whole blocks: the last voxels are repeated, so that no rim is dropped."""
     missing = [(0, -size % factor) for size, factor in zip(slab.shape, factors, strict=True)]
     if np.any(missing):
         slab = cast("HuArray", np.pad(slab, missing, mode="edge"))
-    return sitk.BinShrink(to_image(slab, geometry), factors[::-1])
+    shrunk = sitk.BinShrink(to_image(slab, geometry), factors[::-1])
+    return cast("HuArray", sitk.GetArrayFromImage(shrunk))
 
 
-@_known_memory_errors()
-def to_image(array: HuArray, geometry: Geometry) -> sitk.Image:
-    """A SimpleITK image of an array (z, y, x) on its grid."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array))
-    _place(image, geometry)
-    return image
-
-
-@_known_memory_errors()
-def _grid_image(geometry: Geometry) -> sitk.Image:
-    """An image that carries a grid; SimpleITK's Resample wants one (its voxels are not read)."""
-    image = sitk.Image([int(size) for size in geometry.shape[::-1]], sitk.sitkUInt8)
-    _place(image, geometry)
-    return image
-
-
-def _place(image: sitk.Image, geometry: Geometry) -> None:
-    image.SetSpacing([float(step) for step in geometry.spacing_mm[::-1]])
-    image.SetOrigin([float(value) for value in geometry.origin_mm])
-    image.SetDirection([float(value) for value in geometry.direction.ravel()])
+def _block_grid(geometry: Geometry, factors: list[int]) -> Geometry:
+    """The grid of means over whole blocks, the last of which may reach beyond the voxels."""
+    depth, height, width = (
+        -(-size // factor) for size, factor in zip(geometry.shape, factors, strict=True)
+    )
+    affine = geometry.affine_lps.copy()
+    affine[:3, 3] = geometry.index_to_lps((np.array(factors) - 1) / 2)
+    affine[:3, :3] *= factors[::-1]
+    return Geometry((depth, height, width), affine)

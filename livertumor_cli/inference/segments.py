@@ -9,11 +9,12 @@ from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.engine.engine import Engine
-from livertumor_cli.geometry import Box, Geometry, box_of
+from livertumor_cli.geometry import Box, Geometry, bounding_box, box_of
+from livertumor_cli.inference.interpolation import interpolate
 from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near, reach_mm
 from livertumor_cli.inference.native import slabs
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.resample import box_holding, interpolate, to_image, to_patient_axes
+from livertumor_cli.inference.resample import box_holding, to_patient_axes
 from livertumor_cli.inference.scales import predict_scales
 from livertumor_cli.inference.stage_image import Region, made_ahead
 from livertumor_cli.inference.windows import StepProgress
@@ -115,25 +116,26 @@ def segments_on_scan(prediction: Prediction, labels: LabelArray, *, scan: Geomet
         uint8, shape of the scan: 1 to 8 in the liver; 0 outside, and where no network has looked.
     """
     segments = np.zeros(scan.shape, dtype=np.uint8)
-    liver = np.asarray(labels > 0)
-    if not liver.any():
+    box = bounding_box(np.asarray(labels > 0))
+    if box is None:
         return segments
-    box = box_of(liver)
-    oriented, geometry = to_patient_axes(segments[box], scan.cropped(box))
+    inner = segments[box]
+    oriented, geometry = to_patient_axes(inner, scan.cropped(box))
     best = np.zeros(geometry.shape, dtype=np.float32)
     for channel, slab, part in made_ahead(_parts(prediction, geometry)):
         np.copyto(oriented[slab], channel, where=part > best[slab])
         np.maximum(best[slab], part, out=best[slab])
-    segments *= liver
+    inner *= labels[box] > 0
     return segments
 
 
 def _parts(prediction: Prediction, geometry: Geometry) -> Iterator[tuple[int, Box, FloatArray]]:
     """Each segment's channel and its probabilities in the boxes of a grid that it may reach."""
     for channel, reach in _reaches(prediction):
-        image = to_image(prediction.probabilities[channel], prediction.geometry)
+        part = prediction.probabilities[channel]
         for slab in slabs(box_holding(geometry, reach.corners_lps())):
-            yield channel, slab, interpolate(image, geometry.cropped(slab), outside=0.0)
+            target = geometry.cropped(slab)
+            yield channel, slab, interpolate(part, prediction.geometry, target=target, outside=0.0)
 
 
 def _reaches(prediction: Prediction) -> Iterator[tuple[int, Geometry]]:

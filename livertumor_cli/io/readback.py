@@ -98,6 +98,7 @@ def _misplaced(image: sitk.Image, label_map: LabelMap) -> str:
         return ""
     mask, geometry = label_map.labels[box] > 0, label_map.geometry.cropped(box)
     statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.ComputePerimeterOff()  # not asked for, and takes five times as long as all else
     # Where all voxels are equal, nothing is labeled outside the box: ITK cuts it out itself.
     part = image[tuple(slice(side.start, side.stop) for side in reversed(box))]
     statistics.Execute(sitk.BinaryThreshold(part, lowerThreshold=1, upperThreshold=MOST_LABEL))

@@ -81,11 +81,11 @@ def aorta_course(scan: CoarseScan, spine: DoubleArray) -> AortaCourse:
     # Vessels run on from slice to slice, what lies beside them and noise do not.
     steady = ndimage.median_filter(scan.hu, size=(3, 1, 1), mode="nearest")
     for index, (plane, middle) in enumerate(zip(steady, spine, strict=True)):
-        mean, spots = _blood_like(plane, middle, scan)
+        spots, spots_hu = _blood_like(plane, middle, scan)
         if len(spots):
             place = (index, spots[:, 0], spots[:, 1])
-            roundness[place], radii_mm[place] = _roundness(plane, mean, spots, scan)
-            core_hu[place] = mean[spots[:, 0], spots[:, 1]]
+            roundness[place], radii_mm[place] = _roundness(plane, spots, spots_hu, scan)
+            core_hu[place] = spots_hu
     centers = _best_course(roundness, scan)
     along = tuple(centers.T)
     return AortaCourse(
@@ -95,27 +95,30 @@ def aorta_course(scan: CoarseScan, spine: DoubleArray) -> AortaCourse:
 
 def _blood_like(
     plane: FloatArray, middle: DoubleArray, scan: CoarseScan
-) -> tuple[FloatArray, NDArray[np.intp]]:
-    """Mean over a small disc everywhere, and where in front of the spine it is even and no fat."""
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Where in front of the spine a small disc is even and no fat, and the mean of each."""
     _, height, width = scan.spacing_mm
-    _, rows, columns = scan.voxels(_CORE_MM)
-    y, x = np.ogrid[-rows : rows + 1, -columns : columns + 1]
-    disc = ((y * height) ** 2 + (x * width) ** 2 <= _CORE_MM**2).astype(np.float32)
-    disc /= disc.sum()
-    mean = ndimage.convolve(plane, disc, mode="nearest")
-    squares = ndimage.convolve(plane**2, disc, mode="nearest")
-    sd = np.sqrt(np.maximum(squares - mean**2, 0.0))
-    even = (sd < 15.0 + 0.05 * mean) & (mean > BLOOD_HU[0]) & (mean < BLOOD_HU[1])
     near, far = _BEFORE_SPINE_MM
     right, left = _LEFT_OF_SPINE_MM
     top, bottom = (max(int(middle[0] - gap / height), 0) for gap in (far, near))
     first, last = (max(int(middle[1] + gap / width), 0) for gap in (right, left))
-    spots = np.argwhere(even[top:bottom, first:last]) + np.array([top, first])
-    return np.asarray(mean, dtype=np.float32), spots
+    _, rows, columns = scan.voxels(_CORE_MM)
+    above, before = min(rows, top), min(columns, first)  # the discs' reach, as far as the plane's
+    window = plane[top - above : bottom + rows, first - before : last + columns]
+    y, x = np.ogrid[-rows : rows + 1, -columns : columns + 1]
+    disc = ((y * height) ** 2 + (x * width) ** 2 <= _CORE_MM**2).astype(np.float32)
+    disc /= disc.sum()
+    inner = (slice(above, above + bottom - top), slice(before, before + last - first))
+    mean, squares = (
+        ndimage.convolve(values, disc, mode="nearest")[inner] for values in (window, window**2)
+    )
+    sd = np.sqrt(np.maximum(squares - mean**2, 0.0))
+    even = (sd < 15.0 + 0.05 * mean) & (mean > BLOOD_HU[0]) & (mean < BLOOD_HU[1])
+    return np.argwhere(even) + np.array([top, first]), mean[even]
 
 
 def _roundness(
-    plane: FloatArray, mean: FloatArray, spots: NDArray[np.intp], scan: CoarseScan
+    plane: FloatArray, spots: NDArray[np.intp], spots_hu: FloatArray, scan: CoarseScan
 ) -> tuple[DoubleArray, DoubleArray]:
     """How round what lies about each spot is, 0 to 1, and its radius in mm."""
     _, height, width = scan.spacing_mm
@@ -124,7 +127,7 @@ def _roundness(
     columns = spots[:, 1, None, None] + np.cos(angles)[:, None] * _STEPS_MM / width
     # Spots, rays, steps.
     ray_hu = ndimage.map_coordinates(plane, [rows, columns], order=1, mode="nearest")
-    inside_hu = mean[spots[:, 0], spots[:, 1]][:, None, None]
+    inside_hu = spots_hu[:, None, None]
     step_hu = np.maximum(30.0, 0.25 * (inside_hu + 100.0))  # a quarter of the way to fat
     is_outside = np.abs(ray_hu - inside_hu) > step_hu
     first = is_outside.argmax(axis=2)

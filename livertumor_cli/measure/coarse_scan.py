@@ -91,8 +91,13 @@ def _levels(liver: Box, geometry: Geometry) -> Box:
 
 def _block_mean(slab: NDArray[np.generic], size: tuple[int, int]) -> FloatArray:
     """Mean over all slices of a slab and over blocks of so many rows and columns."""
-    plane = slab.mean(axis=0, dtype=np.float32)
-    rows, columns = (count // step for count, step in zip(plane.shape, size, strict=True))
-    whole = plane[: rows * size[0], : columns * size[1]]
-    blocks = whole.reshape(rows, size[0], columns, size[1])
-    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
+    is_real = np.issubdtype(slab.dtype, np.floating)
+    sums = np.zeros(slab.shape[1:], dtype=np.float32 if is_real else np.int32)
+    for plane in slab:
+        sums += plane
+    # Whole planes are added, shifted: the means over short axes would take five times as long.
+    for axis, step in enumerate(size):
+        count = sums.shape[axis] // step
+        lines = np.moveaxis(sums, axis, 0)[: count * step]
+        sums = np.moveaxis(sum((lines[k::step] for k in range(1, step)), lines[::step]), 0, axis)
+    return np.asarray(sums / np.float32(len(slab) * size[0] * size[1]), dtype=np.float32)

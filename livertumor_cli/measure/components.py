@@ -54,7 +54,9 @@ def number_lesions(
             reason=Reason.TOO_LARGE,
             hint="A mask in so many pieces is usually noise; check the scan and the mask.",
         )
-    lesions[box] = _numbers_by_size(components, count)[components]
+    inside = components > 0
+    found = components[inside]
+    lesions[box][inside] = _numbers_by_size(found, count)[found]
     return lesions
 
 
@@ -94,9 +96,13 @@ def _structure(connectivity: int) -> BoolArray:
     return structure
 
 
-def _numbers_by_size(components: NDArray[np.integer[Any]], count: int) -> InstanceArray:
-    """New number of each component; index 0 is the background."""
-    inside = components[components > 0]
+def _numbers_by_size(inside: NDArray[np.integer[Any]], count: int) -> InstanceArray:
+    """New number of each component; index 0 is the background.
+
+    Args:
+        inside: Component of each voxel that has one, in z, y, x order.
+        count: Components.
+    """
     sizes = np.bincount(inside, minlength=count + 1)[1:]
     first = np.empty(count + 1, dtype=np.int64)
     # Of repeated indices NumPy keeps the value assigned last: reversed, that is the first voxel.

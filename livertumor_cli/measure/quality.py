@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
@@ -31,6 +33,19 @@ REDUCED_PRECISIONS = ("bf16", "fp16")
 _NAMED = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The 6-connected pieces of liver, tumor and vessel together.
+
+    Attributes:
+        count: Pieces of at least SMALLEST_PIECE_ML.
+        tumor_outside_ml: Tumor in pieces without a voxel of liver.
+    """
+
+    count: int
+    tumor_outside_ml: float
+
+
 def quality_flags(
     findings: CaseFindings, labels: LabelArray, *, geometry: Geometry, precision: str = ""
 ) -> tuple[str, ...]:
@@ -42,10 +57,11 @@ def quality_flags(
         geometry: Grid of the labels.
         precision: Arithmetic of the networks, such as "f32" or "bf16"; empty if none ran.
     """
+    pieces = pieces_of(labels, geometry=geometry)
     return (
         *_slice_flags(geometry),
-        *_liver_flags(findings, labels, geometry),
-        *_outside_flags(labels, geometry),
+        *_liver_flags(findings, labels, pieces),
+        *_outside_flags(pieces),
         *_phase_flags(findings),
         *_probability_flags(findings),
         *_precision_flags(precision),
@@ -59,7 +75,7 @@ def _slice_flags(geometry: Geometry) -> list[str]:
     return [f"Slices lie {thickest_mm:.1f} mm apart: small lesions can be missed."]
 
 
-def _liver_flags(findings: CaseFindings, labels: LabelArray, geometry: Geometry) -> list[str]:
+def _liver_flags(findings: CaseFindings, labels: LabelArray, pieces: Pieces) -> list[str]:
     """Cut off, of unusual size, or in pieces."""
     flags = []
     faces = [labels.take(end, axis=axis) for axis in range(3) for end in (0, -1)]
@@ -78,31 +94,24 @@ def _liver_flags(findings: CaseFindings, labels: LabelArray, geometry: Geometry)
             f"Tumors take {100 * findings.tumor_volume_ml / volume_ml:.0f} % of the liver: check "
             "that tumor and liver were not labeled the other way round."
         )
-    pieces = liver_pieces(labels, geometry=geometry)
-    if pieces > 1:
+    if pieces.count > 1:
         flags.append(
-            f"The liver mask has {pieces} pieces of at least {SMALLEST_PIECE_ML:.0f} ml: check it."
+            f"The liver mask has {pieces.count} pieces of at least {SMALLEST_PIECE_ML:.0f} ml: "
+            "check it."
         )
     return flags
 
 
-def _outside_flags(labels: LabelArray, geometry: Geometry) -> list[str]:
+def _outside_flags(pieces: Pieces) -> list[str]:
     """Tumors that no voxel of liver joins, as masks drawn by hand may have."""
-    box = bounding_box(np.asarray(labels > 0))
-    if box is None:
-        return []
-    inner = labels[box]
-    components, count = ndimage.label(inner > 0)
-    sizes = np.bincount(components[inner == Label.TUMOR], minlength=1 + count)
-    sizes[np.unique(components[inner == Label.LIVER])] = 0
-    outside_ml = float(sizes.sum()) * geometry.voxel_ml
+    outside_ml = pieces.tumor_outside_ml
     if not outside_ml:
         return []
     return [f"{outside_ml:.2f} ml of tumor lie outside the liver's label: check the mask."]
 
 
-def liver_pieces(labels: LabelArray, *, geometry: Geometry) -> int:
-    """Number of 6-connected pieces of liver, tumor and vessel together, crumbs left out.
+def pieces_of(labels: LabelArray, *, geometry: Geometry) -> Pieces:
+    """Into how many pieces a liver falls, and how much tumor lies in pieces of its own.
 
     Args:
         labels: Values of `anatomy.Label`, shape (z, y, x).
@@ -110,12 +119,18 @@ def liver_pieces(labels: LabelArray, *, geometry: Geometry) -> int:
     """
     box = bounding_box(np.asarray(labels > 0))
     if box is None:
-        return 0
-    components, count = ndimage.label(labels[box] > 0)
-    if count == 1:
-        return 1
-    sizes = np.bincount(components.ravel())[1:]
-    return int((sizes * geometry.voxel_ml >= SMALLEST_PIECE_ML).sum())
+        return Pieces(0, 0.0)
+    inner = labels[box]
+    components, count = ndimage.label(inner > 0)
+    kinds = len(Label)
+    pairs = np.bincount((components * kinds + inner).ravel(), minlength=(1 + count) * kinds)
+    voxels = pairs.reshape(1 + count, kinds)[1:]  # of each piece and label
+    large = voxels.sum(axis=1) * geometry.voxel_ml >= SMALLEST_PIECE_ML
+    alone = voxels[voxels[:, Label.LIVER] == 0, Label.TUMOR]
+    return Pieces(
+        count=1 if count == 1 else int(large.sum()),
+        tumor_outside_ml=float(alone.sum()) * geometry.voxel_ml,
+    )
 
 
 def _phase_flags(findings: CaseFindings) -> list[str]:

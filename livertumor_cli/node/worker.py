@@ -20,7 +20,8 @@ from livertumor_cli.errors import (
 from livertumor_cli.io.atomic import write_text
 from livertumor_cli.io.dicom_net import DEFAULT_AET, Peer
 from livertumor_cli.node.spool import Contents, Job, Spool
-from livertumor_cli.pipeline import Progress, segment_case
+from livertumor_cli.pipeline import segment_case
+from livertumor_cli.reading import Progress
 from livertumor_cli.segment_setup import Networks, SegmentOptions
 
 FIRST_RETRY_S = 15.0
