@@ -5,17 +5,14 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
-from io import BytesIO
 from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
 
 from livertumor_cli.arrays import FloatArray
-from livertumor_cli.engine.compiled_networks import keep, kept, key_of
 from livertumor_cli.engine.engine import (
     AxisSizes,
     Device,
@@ -34,10 +31,6 @@ _CONVERTER = "openvino.tools.ovc"
 
 _PRECISIONS = {"f32": Precision.F32, "bf16": Precision.BF16, "f16": Precision.FP16}
 """By the names of OpenVINO's element types."""
-
-
-_DECISIVE = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
-"""What of the processor decides how a network is compiled."""
 
 
 def is_openvino_installed() -> bool:
@@ -69,7 +62,8 @@ class OpenVinoEngine:
         self._file = request.file
         core = _core()
         try:
-            compiled = _compiled(core, request)
+            model = core.read_model(str(request.file))
+            compiled = core.compile_model(model, "CPU", _properties(request))
         except RuntimeError as error:
             raise opening_fault(request.file, error) from error
         check_ports(
@@ -163,22 +157,6 @@ def _import_openvino() -> ModuleType:
             del sys.modules[_CONVERTER]
     module: ModuleType = openvino
     return module
-
-
-def _compiled(core: Any, request: EngineRequest) -> Any:
-    """The compiled network, from disk where an earlier run has kept it."""
-    properties = _properties(request)
-    cpu = [core.get_property("CPU", about) for about in _DECISIVE]
-    key = key_of(request.file, surroundings=repr((_import_openvino().__version__, cpu, properties)))
-    blob = None if key is None else kept(key)
-    if blob is not None:
-        # What was kept can be unfit all the same; it is compiled anew then.
-        with suppress(RuntimeError):
-            return core.import_model(BytesIO(blob), "CPU", properties)
-    compiled = core.compile_model(core.read_model(str(request.file)), "CPU", properties)
-    if key is not None:
-        keep(key, compiled.export_model().getvalue())
-    return compiled
 
 
 def _properties(request: EngineRequest) -> dict[str, str | int | bool]:

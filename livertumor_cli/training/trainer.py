@@ -1,4 +1,4 @@
-"""The training loop: Adam, bf16 or AMP, averaged weights, resumable after a kill at any moment.
+"""The training loop: Adam, mixed precision, averaged weights, resumable after a kill at any moment.
 
 All papers train with Adam. Here a little weight decay, apart from its gradients (AdamW), and the
 average of the weights over the steps stand against the few training patients.
@@ -32,6 +32,7 @@ from livertumor_cli.training.curve import forget_after, note_step
 from livertumor_cli.training.curve_picture import draw_curve
 from livertumor_cli.training.losses import output_loss
 from livertumor_cli.training.patches import PatchSampler, prefetch
+from livertumor_cli.training.precision import autocast
 from livertumor_cli.training.segment_patches import SegmentSampler
 from livertumor_cli.training.tasks import Task
 from livertumor_cli.training.validate import scored_structures, validate
@@ -183,7 +184,7 @@ class Trainer:
         device = self.options.device
         image = batch.image.to(device, memory_format=self._layout)
         moved = Batch(image, batch.labels.to(device), batch.has_vessels.to(device))
-        with torch.autocast(device, torch.bfloat16):
+        with autocast(device):
             output = self.network(image)
         loss = output_loss(output, moved, loss=self.task.loss, class_weights=self.class_weights)
         if not torch.isfinite(loss):

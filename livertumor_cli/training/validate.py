@@ -16,6 +16,7 @@ from livertumor_cli.geometry import Box
 from livertumor_cli.inference.windows import place_windows
 from livertumor_cli.training.batch import network_axes
 from livertumor_cli.training.cache import NO_SEGMENT, TrainingCase
+from livertumor_cli.training.precision import autocast
 from livertumor_cli.training.surroundings import distance_to_liver
 from livertumor_cli.training.tasks import Task
 
@@ -77,7 +78,7 @@ def predict_tiles(network: nn.Module, case: TrainingCase, *, task: Task, device:
     result = np.zeros(plan.padded, dtype=np.uint8)
     for box in plan.boxes:
         tile = network_axes(padded[box][None, None], dimensions=task.dimensions).to(device)
-        with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+        with torch.inference_mode(), autocast(device):
             logits = network(tile)  # (1, C, D, H, W) or (1, C, H, W)
         result[box] = logits[0].float().argmax(0).to(torch.uint8).cpu().numpy()
     return result[tuple(slice(0, size) for size in hu.shape)]
@@ -92,7 +93,7 @@ def _segment_dice(
     liver = np.pad(case.labels > 0, padding)[box]
     hu = np.where(liver, np.pad(case.hu, padding)[box], low).clip(low, high)
     image = torch.from_numpy(((hu - low) / (high - low)).astype(np.float32))[None, None]
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16):
+    with torch.inference_mode(), autocast(device):
         logits = network(image.to(device))  # (1, 9, D, H, W)
     found = 1 + logits[0, 1:].float().argmax(0).cpu().numpy()
     reference = np.pad(case.labels, padding)[box]
