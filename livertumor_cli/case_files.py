@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from livertumor_cli.findings import CaseFindings
@@ -38,6 +41,10 @@ CASE_FILES = ResultFiles(
 """Every file that `write_case` may write."""
 
 
+MaskReceiver = Callable[[Mapping[str, LabelMap]], None]
+"""Given label maps by file name, before they are measured."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
     """Everything known about one scan.
@@ -62,8 +69,7 @@ class CaseResult:
 
     def label_maps(self) -> dict[str, LabelMap]:
         """What is written as NIfTI, by file name."""
-        maps = {"mask.nii.gz": self.mask, "lesions.nii.gz": self.lesions}
-        return maps if self.segments is None else {**maps, SEGMENTS: self.segments}
+        return named_maps(self.mask, self.lesions, self.segments)
 
     def report(self) -> dict[str, Any]:
         """The content of `report.json`."""
@@ -73,55 +79,115 @@ class CaseResult:
         )
 
 
-def write_case(
-    result: CaseResult, target: Path, *, overwrite: bool, pdf: bool = False
-) -> dict[str, Any]:
-    """Write masks, tables and reports into a folder that appears whole or not at all.
+def named_maps(mask: LabelMap, lesions: LabelMap, segments: LabelMap | None) -> dict[str, LabelMap]:
+    """Label maps by the names of their files."""
+    maps = {"mask.nii.gz": mask, "lesions.nii.gz": lesions}
+    return maps if segments is None else {**maps, SEGMENTS: segments}
 
-    Args:
-        result: From `pipeline.segment_case`.
-        target: The folder.
-        overwrite: Whether an earlier result may be replaced.
-        pdf: Whether `report.pdf` is written too.
 
-    Returns:
-        The content of `report.json`.
+class CaseWriter:
+    """Context in which the files of one scan come into a folder that appears whole or not at all.
 
-    Raises:
-        OutputError: If the folder exists, cannot be written or does not read back as written.
+    Masks can be handed over as soon as they are known: they are written while they are measured.
+    The folder appears in `finish`; without it, or after an exception, nothing is left behind.
     """
-    watch = StopWatch()
-    masks = (result.mask, result.lesions)
-    with (
-        OutputFolder(target, files=CASE_FILES, overwrite=overwrite) as folder,
-        ThreadPoolExecutor(1, "masks") as writer,
-    ):
-        # Beside the pages: compressing and reading back leave the interpreter alone.
-        writing = [
-            writer.submit(_write_proved, folder / name, label_map)
-            for name, label_map in result.label_maps().items()
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        """Begin; nothing is on disk yet.
+
+        Args:
+            target: The folder.
+            overwrite: Whether an earlier result may be replaced.
+        """
+        self._output = OutputFolder(target, files=CASE_FILES, overwrite=overwrite)
+        self._open = ExitStack()
+        self._writing: list[Future[None]] = []
+
+    def __enter__(self) -> CaseWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and self._writing:  # left without `finish`
+            self._open.callback(self._output.discard)
+            kind, error = RuntimeError, RuntimeError("the case was not finished")
+        self._open.__exit__(kind, error, traceback)
+
+    def write_masks(self, label_maps: Mapping[str, LabelMap]) -> None:
+        """Begin to write label maps, and to read each back.
+
+        Args:
+            label_maps: By file name; unchanged from now on.
+
+        Raises:
+            OutputError: If the folder exists or cannot be written.
+        """
+        self._folder = self._open.enter_context(self._output)
+        # Compressing and reading back leave the interpreter to what the caller does meanwhile.
+        writer = self._open.enter_context(ThreadPoolExecutor(1, "masks"))
+        self._writing = [
+            writer.submit(_write_proved, self._folder / name, label_map)
+            for name, label_map in label_maps.items()
         ]
-        source = result.volume.source
-        write_text(folder / "lesions.csv", lesions_csv(result.findings, source=source))
-        recipe = result.record.recipe
-        write_dicom(
-            folder,
-            result.dicom,
-            masks=masks,
-            findings=result.findings,
-            recipe=f"{recipe.name} {recipe.version}".strip(),
-            is_automatic=not result.record.labels_from_file,
-        )
-        report = result.report()
-        pages = reader_files(
-            report, volume=result.volume, masks=masks, findings=result.findings, pdf=pdf
-        )
-        write_files(folder, pages)
-        for written in writing:
+
+    def finish(self, result: CaseResult, *, pdf: bool = False) -> dict[str, Any]:
+        """Write tables and reports, and with them what `write_masks` was not told yet.
+
+        Args:
+            result: From `pipeline.segment_case`.
+            pdf: Whether `report.pdf` is written too.
+
+        Returns:
+            The content of `report.json`.
+
+        Raises:
+            OutputError: If the folder exists, cannot be written or does not read back as written.
+        """
+        watch = StopWatch()
+        if not self._writing:
+            self.write_masks(result.label_maps())
+        folder = self._folder
+        report = _write_pages(folder, result, pdf=pdf)
+        for written in self._writing:
             written.result()
         watch.lap("write")
         report["timings_s"]["write"] = round(watch.timings_s["write"], 3)
         write_text(folder / REPORT, report_text(report))
+        self._open.close()
+        self._writing = []
+        return report
+
+
+def write_case(
+    result: CaseResult, target: Path, *, overwrite: bool, pdf: bool = False
+) -> dict[str, Any]:
+    """Write a result whose masks nobody has begun to write; see `CaseWriter`."""
+    with CaseWriter(target, overwrite=overwrite) as writer:
+        return writer.finish(result, pdf=pdf)
+
+
+def _write_pages(folder: Path, result: CaseResult, *, pdf: bool) -> dict[str, Any]:
+    """All but masks and `report.json`, whose content is returned."""
+    masks = (result.mask, result.lesions)
+    write_text(folder / "lesions.csv", lesions_csv(result.findings, source=result.volume.source))
+    recipe = result.record.recipe
+    write_dicom(
+        folder,
+        result.dicom,
+        masks=masks,
+        findings=result.findings,
+        recipe=f"{recipe.name} {recipe.version}".strip(),
+        is_automatic=not result.record.labels_from_file,
+    )
+    report = result.report()
+    pages = reader_files(
+        report, volume=result.volume, masks=masks, findings=result.findings, pdf=pdf
+    )
+    write_files(folder, pages)
     return report
 
 

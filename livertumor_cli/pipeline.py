@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
-from livertumor_cli.case_files import CaseResult
+from livertumor_cli.case_files import CaseResult, MaskReceiver
 from livertumor_cli.reading import Progress, ReadScan, read_scan
 from livertumor_cli.segment_setup import (
     ChosenNetworks,
@@ -29,6 +29,7 @@ def segment_case(
     options: SegmentOptions,
     progress: Progress,
     networks: Networks | None = None,
+    on_masks: MaskReceiver | None = None,
 ) -> CaseResult:
     """Read, segment and measure one scan; writes nothing.
 
@@ -37,6 +38,7 @@ def segment_case(
         options: Recipe, device, scales.
         progress: Told what is going on.
         networks: Networks opened before, for many scans; opened here where None.
+        on_masks: Given the label maps before they are measured, by file name.
 
     Raises:
         LiverTumorError: Of the class that fits, with what is wrong and what to do.
@@ -53,7 +55,7 @@ def segment_case(
     segmented = run_networks(scan, networks=chosen, scales=options.scales, progress=progress)
     del chosen  # where they were opened here, their memory is free for the measurement
     progress("measure", 0, 0)
-    return measure_scan(segmented)
+    return measure_scan(segmented, on_masks=on_masks)
 
 
 def _read_while_opening(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import InstanceArray
-from livertumor_cli.case_files import CaseResult
+from livertumor_cli.case_files import CaseResult, MaskReceiver, named_maps
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.cascade import Seen, run_cascade
 from livertumor_cli.inference.segmentation import Segmentation, on_scan
@@ -72,8 +72,13 @@ def run_networks(
     return SegmentedScan(scan, seen, networks.describe(scales))
 
 
-def measure_scan(segmented: SegmentedScan) -> CaseResult:
-    """The second: the result on the scan's own grid, lesions, measurements, flags."""
+def measure_scan(segmented: SegmentedScan, *, on_masks: MaskReceiver | None = None) -> CaseResult:
+    """The second: the result on the scan's own grid, lesions, measurements, flags.
+
+    Args:
+        segmented: From `run_networks`.
+        on_masks: Given the label maps as soon as they are known, by file name.
+    """
     scan, record = segmented.scan, segmented.record
     volume, watch = scan.volume, scan.watch
     watch.restart()
@@ -81,6 +86,12 @@ def measure_scan(segmented: SegmentedScan) -> CaseResult:
     labels = segmentation.labels
     watch.lap("back_to_scan")
     lesions = number_lesions(labels == Label.TUMOR)
+    mask, numbered = (LabelMap(array, volume.geometry) for array in (labels, lesions))
+    segments = None
+    if segmentation.segments is not None:
+        segments = LabelMap(segmentation.segments, volume.geometry)
+    if on_masks:
+        on_masks(named_maps(mask, numbered, segments))
     extras = _extras(segmentation, lesions, volume.geometry)
     findings = measure_case(volume.hu, labels, lesions, geometry=volume.geometry, extras=extras)
     quality = quality_flags(findings, labels, geometry=volume.geometry, precision=record.precision)
@@ -92,12 +103,11 @@ def measure_scan(segmented: SegmentedScan) -> CaseResult:
         peak_memory_mb=peak_memory_mb(),
         flags=(*volume.source.notes, *record.flags, *quality, *segmentation.flags, *not_written),
     )
-    segments = segmentation.segments
     return CaseResult(
         volume=volume,
-        mask=LabelMap(labels, volume.geometry),
-        lesions=LabelMap(lesions, volume.geometry),
-        segments=None if segments is None else LabelMap(segments, volume.geometry),
+        mask=mask,
+        lesions=numbered,
+        segments=segments,
         findings=findings,
         record=record,
         dicom=scan.dicom,

@@ -263,7 +263,8 @@ def test_a_disk_that_fills_up_keeps_the_earlier_result(
 
 
 @pytest.mark.parametrize(
-    ("module", "step"), [(steps, "run_cascade"), (case_files, "write_label_map")]
+    ("module", "step"),
+    [(steps, "run_cascade"), (steps, "measure_case"), (case_files, "write_label_map")],
 )
 def test_an_interrupt_leaves_nothing(
     segment: Callable[..., int],

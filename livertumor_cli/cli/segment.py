@@ -121,17 +121,20 @@ def run_and_write(
     scan: Path, *, target: Path, overwrite: bool, pdf: bool, quiet: bool, options: SegmentOptions
 ) -> dict[str, Any]:
     """Segment with progress on stderr, write the results, and return the report."""
-    from livertumor_cli.case_files import CASE_FILES, write_case
+    from livertumor_cli.case_files import CASE_FILES, CaseWriter
     from livertumor_cli.cli.progress import show_progress
     from livertumor_cli.io.output_folder import require_writable
     from livertumor_cli.pipeline import segment_case
 
     # Minutes of work must not end in "exists already".
     require_writable(target, files=CASE_FILES, overwrite=overwrite, inputs=(scan,))
-    with show_progress(quiet=quiet) as progress:
-        result = segment_case(scan, options=options, progress=progress)
+    with (
+        CaseWriter(target, overwrite=overwrite) as writer,
+        show_progress(quiet=quiet) as progress,
+    ):
+        result = segment_case(scan, options=options, progress=progress, on_masks=writer.write_masks)
         progress("write", 0, 0)
-        return write_case(result, target, overwrite=overwrite, pdf=pdf)
+        return writer.finish(result, pdf=pdf)
 
 
 def show_result(report: dict[str, Any], *, target: Path, as_json: bool, quiet: bool) -> None:
