@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from peer_networks import CLASSES, HU_WINDOW, NOISE_HU, OVERLAP, Setup, build_network
 from torch import nn
 
@@ -42,12 +40,7 @@ SEED = 3
 
 LEARNING_RATE = 1e-2
 TRAINING_PATCH = (16, 64, 64)
-BODY_MM = (400.0, 360.0, 400.0)
-"""From the pelvis to above the lungs: what teaching never shows is called liver now and then."""
-
-REVIEWS = (0.4, 0.6, 0.8)
-"""Shares of the steps after which the whole body is looked at; from then on half of the windows lie
-about what was wrong there."""
+ABDOMEN_MM = (240.0, 360.0, 400.0)
 
 
 def main() -> None:
@@ -120,17 +113,9 @@ def fit(network: nn.Module, setup: Setup, *, steps: int) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=LEARNING_RATE, total_steps=steps
     )
-    places = [np.argwhere(labels == label) for label in range(len(CLASSES))]
-    mistakes = None
-    reviews = {round(share * steps) for share in REVIEWS}
     network.train()
     for step in range(steps):
-        if step in reviews:
-            mistakes = mistakes_of(network, image, labels, setup=setup)
-        classes = [places[(step + shift) % len(CLASSES)] for shift in (0, 1)]
-        if mistakes is not None and len(mistakes):
-            classes[1] = mistakes
-        boxes = [random_box(labels, patch, random, about=found) for found in classes]
+        boxes = [random_box(labels, patch, random, label=(step + shift) % 3) for shift in (0, 1)]
         inputs = torch.from_numpy(np.stack([image[box][None] for box in boxes]))
         truth = torch.from_numpy(np.stack([labels[box] for box in boxes]).astype(np.int64))
         loss = nn.functional.cross_entropy(network(inputs), truth)
@@ -142,33 +127,11 @@ def fit(network: nn.Module, setup: Setup, *, steps: int) -> None:
     network.eval()
 
 
-def mistakes_of(
-    network: nn.Module, image: FloatArray, labels: LabelArray, *, setup: Setup
-) -> NDArray[np.intp]:
-    """Voxels that a network calls wrong, by windows side by side; shape (n, 3)."""
-    wrong = np.zeros(labels.shape, dtype=np.bool_)
-    starts = [
-        sorted({min(start, size - edge) for start in range(0, size, edge)})
-        for size, edge in zip(labels.shape, setup.patch, strict=True)
-    ]
-    network.eval()
-    with torch.inference_mode():
-        for corner in product(*starts):
-            box = tuple(
-                slice(start, start + edge) for start, edge in zip(corner, setup.patch, strict=True)
-            )
-            logits = network(torch.from_numpy(image[box][None, None]))
-            wrong[box] = logits[0].argmax(dim=0).numpy() != labels[box]
-    network.train()
-    print(f"{setup.network}: {100 * wrong.mean():.2f} % of the voxels wrong", flush=True)
-    return np.argwhere(wrong)
-
-
 def phantom_arrays(setup: Setup) -> tuple[FloatArray, LabelArray]:
     """A phantom's abdomen on the network's grid: its input, and values 0 to 2 of CLASSES."""
     size = [
         max(round(extent / step), edge)
-        for extent, step, edge in zip(BODY_MM, setup.spacing_mm, setup.patch, strict=True)
+        for extent, step, edge in zip(ABDOMEN_MM, setup.spacing_mm, setup.patch, strict=True)
     ]
     phantom = make_phantom(
         PhantomSpec(
@@ -184,10 +147,11 @@ def phantom_arrays(setup: Setup) -> tuple[FloatArray, LabelArray]:
 
 
 def random_box(
-    labels: LabelArray, patch: list[int], random: np.random.Generator, *, about: NDArray[np.intp]
+    labels: LabelArray, patch: list[int], random: np.random.Generator, *, label: int
 ) -> Box:
-    """A window about one of some voxels, inside the grid."""
-    middle = about[random.integers(len(about))]
+    """A window about a random voxel of a class, inside the grid."""
+    places = np.argwhere(labels == label)
+    middle = places[random.integers(len(places))]
     starts = [
         int(np.clip(center - edge // 2, 0, size - edge))
         for center, edge, size in zip(middle, patch, labels.shape, strict=True)

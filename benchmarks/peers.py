@@ -99,13 +99,14 @@ def main() -> None:
             home = work / f"{network}-{size.pixels}"
             steps = options.steps or size.steps
             weights = prepared(setup, home, steps=steps, threads=options.threads)
-            scan = work / f"scan-{size.pixels}-{count}.nii.gz"
+            slice_mm = options.slice_mm or size.slice_mm
+            scan = work / f"scan-{size.pixels}-{count}-{slice_mm:g}mm.nii.gz"
             if not scan.exists():
                 write_scan(
                     scan,
                     slices=count,
                     pixels=size.pixels,
-                    slice_mm=size.slice_mm,
+                    slice_mm=slice_mm,
                     noise_hu=NOISE_HU,
                 )
             found = compare(setup, scan, weights=weights, slices=count, options=options)
@@ -121,6 +122,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--slices", type=int, nargs="+", default=[150, 300, 800])
+    parser.add_argument("--slice-mm", type=float, help="distance of the slices")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--runs", type=int, default=3)
