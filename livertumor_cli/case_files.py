@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from livertumor_cli.findings import CaseFindings
 from livertumor_cli.io.atomic import write_files, write_text
@@ -101,6 +101,7 @@ class CaseWriter:
         """
         self._output = OutputFolder(target, files=CASE_FILES, overwrite=overwrite)
         self._open = ExitStack()
+        self._folder: Path | None = None
         self._writing: list[Future[None]] = []
 
     def __enter__(self) -> CaseWriter:
@@ -112,8 +113,7 @@ class CaseWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is None and self._writing:  # left without `finish`
-            self._open.callback(self._output.discard)
+        if kind is None and self._folder is not None:  # left without `finish`
             kind, error = RuntimeError, RuntimeError("the case was not finished")
         self._open.__exit__(kind, error, traceback)
 
@@ -126,11 +126,13 @@ class CaseWriter:
         Raises:
             OutputError: If the folder exists or cannot be written.
         """
-        self._folder = self._open.enter_context(self._output)
+        self._folder = folder = self._open.enter_context(self._output)
         # Compressing and reading back leave the interpreter to what the caller does meanwhile.
-        writer = self._open.enter_context(ThreadPoolExecutor(1, "masks"))
+        writer = ThreadPoolExecutor(1, "masks")
+        # An interrupt waits for the mask that is being written, not for all.
+        self._open.callback(writer.shutdown, cancel_futures=True)
         self._writing = [
-            writer.submit(_write_proved, self._folder / name, label_map)
+            writer.submit(_write_proved, folder / name, label_map)
             for name, label_map in label_maps.items()
         ]
 
@@ -148,17 +150,17 @@ class CaseWriter:
             OutputError: If the folder exists, cannot be written or does not read back as written.
         """
         watch = StopWatch()
-        if not self._writing:
+        if self._folder is None:
             self.write_masks(result.label_maps())
-        folder = self._folder
+        folder = cast("Path", self._folder)
         report = _write_pages(folder, result, pdf=pdf)
         for written in self._writing:
             written.result()
         watch.lap("write")
         report["timings_s"]["write"] = round(watch.timings_s["write"], 3)
         write_text(folder / REPORT, report_text(report))
+        self._folder = None
         self._open.close()
-        self._writing = []
         return report
 
 

@@ -67,7 +67,7 @@ def _read_while_opening(
 
     A scan that is refused is told before networks that cannot be opened.
     """
-    with ThreadPoolExecutor(1, "open networks") as opener:
+    with ThreadPoolExecutor(2, "open networks") as opener:
         opening = opener.submit(chosen.open, goes_on_cpu=True)
         opener.submit(import_module, WHAT_FOLLOWS)
         scan = read_scan(path, options=options)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event, Timer
 
 import nibabel as nib
 import numpy as np
 import pytest
 from toy_recipe import Patient, centered_grid, silent, toy_options
 
+from livertumor_cli import steps
 from livertumor_cli.case_files import RESULT_FILES, CaseResult, CaseWriter, write_case
 from livertumor_cli.errors import OutputError
 from livertumor_cli.io.formats import write_volume
@@ -32,8 +34,17 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_the_pipeline_hands_over_the_masks_of_its_result(scan: Path, toy: Path) -> None:
+def test_the_pipeline_hands_over_the_masks_before_it_measures(
+    scan: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     early: dict[str, LabelMap] = {}
+    measure_case = steps.measure_case
+
+    def measure(*arguments, **named):
+        assert early
+        return measure_case(*arguments, **named)
+
+    monkeypatch.setattr(steps, "measure_case", measure)
     found = segment_case(scan, options=toy_options(toy), progress=silent, on_masks=early.update)
     assert early == found.label_maps()
     assert found.mask.labels.any()
@@ -72,6 +83,27 @@ def test_masks_alone_are_no_result(result: CaseResult, tmp_path: Path, error) ->
     else:
         with pytest.raises(error if isinstance(error, type) else type(error)):
             leave_early()
+    assert not names(tmp_path)
+
+
+def test_an_interrupt_waits_for_one_mask_and_not_for_all(
+    result: CaseResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on, written = Event(), Event(), []
+
+    def write(path: Path, _label_map: LabelMap) -> None:
+        begun.set()
+        goes_on.wait(30)
+        written.append(path.name)
+
+    monkeypatch.setattr("livertumor_cli.case_files._write_proved", write)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
+        with CaseWriter(tmp_path / "out", overwrite=False) as writer:
+            writer.write_masks(result.label_maps())
+            assert begun.wait(30)
+            Timer(0.2, goes_on.set).start()
+            raise KeyboardInterrupt
+    assert written == ["mask.nii.gz"]
     assert not names(tmp_path)
 
 

@@ -274,11 +274,15 @@ def test_an_interrupt_leaves_nothing(
     module: ModuleType,
     step: str,
 ) -> None:
+    begun = []
+
     def interrupt(*_arguments: Any, **_named: Any) -> None:
+        begun.extend(scan.parent.glob(".*.partial-*"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, step, interrupt)
     assert segment(scan, "-q") == 130
+    assert bool(begun) == (step != "run_cascade")  # masks are on their way before they are measured
     out, err = capsys.readouterr()
     assert out == ""
     assert "Interrupted" in err

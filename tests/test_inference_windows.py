@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_recipe import toy_stage
 
+from livertumor_cli.errors import BackendError
 from livertumor_cli.inference.windows import (
     activate,
     class_probabilities,
@@ -245,3 +246,23 @@ def test_a_sigmoid_leaves_the_rest_to_the_background() -> None:
     logits = np.log(np.array([0.9, 0.2], dtype=np.float32) / np.float32([0.1, 0.8]))
     found = class_probabilities(logits.reshape(2, 1, 1, 1), stage).ravel()
     assert np.allclose(found, [0.1, 0.9, 0.2], atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", list(Activation))
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_what_is_no_number_is_refused(activation: Activation, fault: float) -> None:
+    """One voxel of one class is enough: comparisons would silently call it background."""
+
+    def overflow(batch: np.ndarray) -> np.ndarray:
+        logits = np.zeros((1, 2, *batch.shape[2:]), dtype=np.float32)
+        logits[0, 1, 0, 0, 0] = fault
+        return logits
+
+    stage = two_classes(activation=activation)
+    engine = FunctionEngine(overflow)
+    image = np.zeros(stage.patch, dtype=np.float32)
+    if activation is Activation.SIGMOID and np.isinf(fault):
+        assert np.isfinite(predict(image, engine, stage)).all()  # as certain as can be
+        return
+    with np.errstate(invalid="ignore"), pytest.raises(BackendError, match="no numbers"):
+        predict(image, engine, stage)

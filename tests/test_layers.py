@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,7 +43,7 @@ MAY_USE: dict[str, frozenset[str]] = {
     "follow_up": PIPELINE,
     "evaluation": PIPELINE,
     "demo": PIPELINE | {"pipeline", "case_files", "phantom"},
-    "batch": PIPELINE | {"pipeline", "case_files", "reading", "steps"},
+    "batch": PIPELINE | {"case_files", "reading", "steps"},
     "node": PIPELINE | {"pipeline", "case_files", "reading"},
     "networks": BOTTOM,
     "training": TRAINING,
@@ -199,3 +200,15 @@ def length_of(function: ast.FunctionDef) -> int:
         assert first.end_lineno is not None
         lines -= first.end_lineno - first.lineno + 1
     return lines
+
+
+def test_what_follows_the_reading_is_not_imported_before() -> None:
+    """It is imported beside the reading; else every scan would wait for it."""
+    code = (
+        "import sys, livertumor_cli.pipeline as pipeline;"
+        "assert pipeline.WHAT_FOLLOWS in ('livertumor_cli.steps',);"
+        "late = {pipeline.WHAT_FOLLOWS, 'scipy.ndimage', 'livertumor_cli.measure.case'};"
+        "sys.exit(str(sorted(late & set(sys.modules))) if late & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,8 +2,7 @@
 
 Nearly all grids here lie along the same axes. Then linear interpolation is one product with a
 matrix along each axis, with two numbers in each row: done by BLAS it takes a fifth of the time that
-SimpleITK needs, although most of what is multiplied is zero. Turned grids are left to SimpleITK,
-whose x, y, z order stays inside this file.
+SimpleITK needs, although most of what is multiplied is zero. Turned grids are left to SimpleITK.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def _along_axes(
             continue
         near = slice(int(used[0]), int(used[-1]) + 1)
         # What is outside must be zero in between: there a row of weights has no number.
-        known = np.subtract(values[near], outside, dtype=np.float32)
+        known = np.subtract(values[near], outside, dtype=np.float32, order="C")
         if len(known) > len(rows):  # fewer slices first
             np.matmul(y @ np.tensordot(rows[:, near], known, axes=1), across, out=slab)
         else:

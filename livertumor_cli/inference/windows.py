@@ -18,6 +18,7 @@ import numpy as np
 
 from livertumor_cli.arrays import BoolArray, FloatArray
 from livertumor_cli.engine.engine import Engine
+from livertumor_cli.errors import BackendError
 from livertumor_cli.geometry import Box
 from livertumor_cli.recipes.recipe import Activation, Stage, Weighting
 
@@ -169,6 +170,9 @@ def predict_windows(
 
     Returns:
         float32, shape (1 + structures, z, y, x): background, then `stage.structures`.
+
+    Raises:
+        BackendError: If the network gives what is no number, as an overflow does.
     """
     depth, height, width = image.shape
     plan = place_windows(
@@ -186,6 +190,12 @@ def predict_windows(
         on_step(done, len(plan.boxes))
     _fill_unseen(total, weight_sum)
     total /= weight_sum
+    # Background is no number wherever any class is none; no comparison would ever notice.
+    if not np.isfinite(total[0]).all():
+        raise BackendError(
+            f"the network '{stage.name}' gave values that are no numbers (NaN).",
+            hint="Run it with --precision f32; if that does not help, with --device cpu.",
+        )
     return total[:, :depth, :height, :width]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-_BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
+_BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+"""As torch calls them, on x86 processors and on ARM."""
 
 
 def autocast(device: str) -> torch.autocast:
