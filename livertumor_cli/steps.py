@@ -39,7 +39,7 @@ class SegmentedScan:
 def segment_volume(
     volume: Volume, *, networks: Networks, scales: tuple[float, ...] | None, progress: Progress
 ) -> CaseResult:
-    """Segment and measure a scan in memory; see `segment_case`."""
+    """Both steps with a scan in memory; see `run_networks` and `measure_scan`."""
     segmented = run_networks(ReadScan(volume), networks=networks, scales=scales, progress=progress)
     progress("measure", 0, 0)
     return measure_scan(segmented)

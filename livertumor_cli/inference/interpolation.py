@@ -1,8 +1,8 @@
 """Linear interpolation from one grid to another.
 
 Nearly all grids here lie along the same axes. Then linear interpolation is one product with a
-matrix along each axis, with two numbers in each row: done by BLAS it takes a fifth of the time that
-SimpleITK needs, although most of what is multiplied is zero. Turned grids are left to SimpleITK.
+matrix along each axis, with two numbers in each row: done by BLAS it takes a fraction of the time
+that SimpleITK needs, although most of what is multiplied is zero. Turned grids are left to it.
 """
 
 from __future__ import annotations

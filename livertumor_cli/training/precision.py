@@ -11,7 +11,7 @@ _BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 def autocast(device: str) -> torch.autocast:
     """Mixed precision with bfloat16 where the device computes in it, else plain float32.
 
-    A CPU without such instructions would imitate them, and take ten times as long as in float32.
+    A CPU without such instructions would imitate them, and be far slower than in float32.
 
     Args:
         device: "cpu" or "cuda".
