@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 from toy_recipe import centered_grid, rotation_matrix
 
 from livertumor_cli.geometry import Geometry
@@ -100,3 +103,13 @@ def test_which_grids_lie_along_the_axes(degrees: float, monkeypatch: pytest.Monk
     )
     interpolate(np.zeros(stored.shape, np.float32), stored, target=target, outside=0.0)
     assert len(asked) == (degrees > 0.01)
+
+
+def test_blas_works_on_the_callers_thread_alone():
+    # Beside a network that uses all cores, threads that wait for one another cost seconds.
+    grid = Geometry.from_spacing((4, 5, 6), spacing_mm=(2.0, 2.0, 2.0))
+    interpolate(np.ones(grid.shape, np.float32), grid, target=grid, outside=0.0)
+    pools = [pool for pool in threadpool_info() if pool["internal_api"] == "openblas"]
+    assert [pool["num_threads"] for pool in pools] == [1] * len(pools)
+    if sys.platform != "darwin":  # where NumPy may use Accelerate
+        assert pools

@@ -3,15 +3,21 @@
 Nearly all grids here lie along the same axes. Then linear interpolation is one product with a
 matrix along each axis, with two numbers in each row: done by BLAS it takes a fraction of the time
 that SimpleITK needs, although most of what is multiplied is zero. Turned grids are left to it.
+
+Each product is small: BLAS runs it on the caller's thread alone. With threads of its own, which
+wait for one another at full speed, it is no faster on free cores and many times slower beside a
+network that uses them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import SimpleITK as sitk
+from threadpoolctl import ThreadpoolController
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
 from livertumor_cli.geometry import Geometry
@@ -56,6 +62,7 @@ def _along_axes(
     values: HuArray, to_index: DoubleArray, *, target: Geometry, outside: float
 ) -> FloatArray:
     """The product with a matrix along each axis; see `interpolate`."""
+    _keep_blas_to_one_thread()
     x, y, z = (
         _weights(values.shape[2 - axis], to_index[axis, 3] + to_index[axis, axis] * np.arange(size))
         for axis, size in enumerate(target.shape[::-1])
@@ -78,6 +85,12 @@ def _along_axes(
             np.matmul(rows[:, near], flat, out=slab.reshape(len(slab), -1))
     result += np.float32(outside)
     return result
+
+
+@cache
+def _keep_blas_to_one_thread() -> None:
+    """Of NumPy's BLAS only, and for the rest of the process; torch's is another library."""
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
 
 
 def _weights(count: int, places: DoubleArray) -> FloatArray:

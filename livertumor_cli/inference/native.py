@@ -1,15 +1,18 @@
 """From the network's grid back to the scan's own, slab by slab.
 
 Probabilities are interpolated, not labels, so that outlines do not show the coarser grid's steps;
-but only one slab of them exists at a time, and only the winning label is kept.
+but only a few slabs of them exist at a time, and only the winning label is kept.
 """
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from livertumor_cli.anatomy import CLASS_NAMES, Label
 from livertumor_cli.arrays import FloatArray, LabelArray
+from livertumor_cli.engine.hardware import physical_cores
 from livertumor_cli.geometry import Box, Geometry, box_of
 from livertumor_cli.inference.decide import Tidied, liver_threshold
 from livertumor_cli.inference.interpolation import interpolate
@@ -17,8 +20,11 @@ from livertumor_cli.inference.prediction import Prediction
 from livertumor_cli.inference.resample import box_holding, to_patient_axes
 from livertumor_cli.recipes.recipe import Stage
 
-SLAB_VOXELS = 8_000_000
-"""Voxels handled at once: 32 MB for each probability map."""
+SLAB_VOXELS = 2_000_000
+"""Voxels of a slab: 8 MB for each probability map."""
+
+SLABS_AT_ONCE = 4
+"""At most, however many cores there are."""
 
 RIM = (2, 2, 2)
 """Voxels of the stage's grid around the liver within which its interpolated outline lies."""
@@ -39,13 +45,18 @@ def labels_on_scan(tidied: Tidied, *, stage: Stage, scan: Geometry) -> LabelArra
     oriented, geometry = to_patient_axes(labels, scan)  # a view: writing to it writes to `labels`
     prediction = tidied.prediction
     corners = prediction.geometry.cropped(box_of(tidied.liver)).grown(RIM).corners_lps()
-    for slab in slabs(box_holding(geometry, corners)):
+
+    def draw(slab: Box) -> None:
         grid = geometry.cropped(slab)
         parts = [
             interpolate(part, prediction.geometry, target=grid, outside=0.0)
             for part in prediction.probabilities[1:]
         ]
         oriented[slab] = _choose(parts, prediction.structures, stage=stage)
+
+    with ThreadPoolExecutor(min(SLABS_AT_ONCE, physical_cores()), "draw") as drawers:
+        # Asked for, so that what goes wrong on a thread is raised here.
+        list(drawers.map(draw, slabs(box_holding(geometry, corners))))
     return labels
 
 
