@@ -101,18 +101,21 @@ class Hanging:
             found.append(slice(max(0, int(used[0]) - more), int(used[-1]) + 1 + more))
         return found[0], found[1], found[2]
 
-    def projected(self, axis: int) -> tuple[Plane, tuple[slice, slice, slice]] | None:
+    def projected(self, axis: int) -> tuple[Plane, tuple[slice, slice, slice]]:
         """The liver's brightest voxels along rows (1: from the front) or slices (0: from below).
 
         Tumors and vessels show through: the label of a pixel is tumor where any voxel behind it is,
         else vessel, else liver. Outside the liver all is black.
 
         Returns:
-            The picture and the part of the scan it shows, or None without a liver.
+            The picture and the part of the scan it shows.
+
+        Raises:
+            ValueError: Without a liver.
         """
         box = self.liver_box
         if box is None:
-            return None
+            raise ValueError("no liver to project")
         labels = self.labels[box]
         hu = np.where(labels > 0, self.hu[box], np.array(-1024, dtype=self.hu.dtype)).max(axis=axis)
         shown = np.zeros(hu.shape, dtype=np.uint8)
