@@ -19,6 +19,10 @@ NOISE_HU = 3.0
 """Little: livertumor averages a fine scan's voxels on the way to a coarser grid, others pick some,
 and networks would see different noise."""
 
+SEED = 391
+"""Of weights and phantom: one whose liver, vessels and tumors have other HU than the organs
+about them, so that minutes of teaching do."""
+
 NETWORKS = ("unet3d", "uca-net", "nnunet")
 
 

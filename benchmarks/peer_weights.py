@@ -1,7 +1,7 @@
 """Weights and recipes for the comparison with other programs: the same for all of them.
 
 Masks of random weights are noise, which no two programs interpolate alike. So a network is taught
-for a minute or two the very phantom that it will see. Time does not depend on what the weights are.
+for some minutes the very phantom that it will see. Time does not depend on what the weights are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peer_networks import CLASSES, HU_WINDOW, NOISE_HU, OVERLAP, Setup, build_network
+from peer_networks import CLASSES, HU_WINDOW, NOISE_HU, OVERLAP, SEED, Setup, build_network
 from torch import nn
 
 from livertumor_cli.anatomy import Label
@@ -34,9 +34,6 @@ from livertumor_cli.recipes.recipe import (
     to_toml,
 )
 from livertumor_cli.recipes.store import find_recipe
-
-SEED = 3
-"""Of weights and phantom; the scan of the comparison has the same anatomy."""
 
 LEARNING_RATE = 1e-2
 TRAINING_PATCH = (16, 64, 64)

@@ -37,7 +37,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from peer_networks import CLASSES, HU_WINDOW, NETWORKS, NOISE_HU, OVERLAP, Setup
+from peer_networks import CLASSES, HU_WINDOW, NETWORKS, NOISE_HU, OVERLAP, SEED, Setup
 from peer_tools import PROGRAMS
 from speed_runs import write_scan
 
@@ -67,7 +67,7 @@ class Size:
     steps: int
 
 
-FULL = Size(512, 1.0, 32, (2.5, 2.0, 2.0), (32, 128, 128), 200)
+FULL = Size(512, 1.0, 32, (2.5, 2.0, 2.0), (32, 128, 128), 400)
 QUICK = Size(128, 5.0, 8, (5.0, 5.0, 5.0), (16, 32, 32), 600)
 
 
@@ -108,6 +108,7 @@ def main() -> None:
                     pixels=size.pixels,
                     slice_mm=slice_mm,
                     noise_hu=NOISE_HU,
+                    seed=SEED,
                 )
             found = compare(setup, scan, weights=weights, slices=count, options=options)
             print_rows(found, size=size)

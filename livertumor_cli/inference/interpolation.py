@@ -89,7 +89,7 @@ def _along_axes(
 
 @cache
 def _keep_blas_to_one_thread() -> None:
-    """Of NumPy's BLAS only, and for the rest of the process; torch's is another library."""
+    """That of NumPy and SciPy, for the rest of the process; what torch multiplies with stays."""
     ThreadpoolController().select(internal_api="openblas").limit(limits=1)
 
 
