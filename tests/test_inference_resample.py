@@ -10,14 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_recipe import centered_grid, grid_points, rotation_matrix
 
-from livertumor_cli.geometry import Geometry
+from livertumor_cli.geometry import Geometry, box_holding
 from livertumor_cli.inference import resample
-from livertumor_cli.inference.resample import (
-    box_holding,
-    patient_grid,
-    resample_to,
-    to_patient_axes,
-)
+from livertumor_cli.inference.resample import patient_grid, resample_to, to_patient_axes
 
 angles = st.tuples(*[st.floats(-180, 180)] * 3)
 spacings = st.tuples(st.floats(0.5, 6), st.floats(0.5, 3), st.floats(0.5, 3))

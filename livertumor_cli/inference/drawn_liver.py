@@ -6,14 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from livertumor_cli.arrays import LabelArray
-from livertumor_cli.geometry import Geometry, box_of
+from livertumor_cli.geometry import Geometry, box_holding, box_of
 from livertumor_cli.inference.liver_box import KnownLiver, share_of
-from livertumor_cli.inference.resample import (
-    NEIGHBORS,
-    box_holding,
-    patient_grid,
-    to_patient_axes,
-)
+from livertumor_cli.inference.resample import NEIGHBORS, patient_grid, to_patient_axes
 
 DRAWN_SPACING_MM = (2.0, 1.5, 1.5)
 """The grid on which the default recipe draws a liver: so its mask gets the segments that it had."""

@@ -20,11 +20,14 @@ import SimpleITK as sitk
 from threadpoolctl import ThreadpoolController
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
-from livertumor_cli.geometry import Geometry
+from livertumor_cli.geometry import Geometry, box_holding
 from livertumor_cli.process_memory import is_out_of_memory
 
 SLAB_SLICES = 16
 """Slices of the result that are made at once: what lies between the products stays small."""
+
+BESIDE = (1, 1, 1)
+"""Voxels of a target around which stored ones are kept: more than rounding can move it."""
 
 ALONG_TOLERANCE = 1e-3
 """Voxels by which a far corner may lie beside the axes of another grid and still be on them."""
@@ -89,8 +92,14 @@ def _along_axes(
 
 @cache
 def _keep_blas_to_one_thread() -> None:
-    """That of NumPy and SciPy, for the rest of the process; what torch multiplies with stays."""
-    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+    """For the rest of the process. OpenMP's threads are left alone: they may be torch's too."""
+    libraries = ThreadpoolController()
+    own = [
+        library["filepath"]
+        for library in libraries.info()
+        if library["internal_api"] == "openblas" and library["threading_layer"] == "pthreads"
+    ]
+    libraries.select(filepath=own).limit(limits=1)
 
 
 def _weights(count: int, places: DoubleArray) -> FloatArray:
@@ -116,8 +125,10 @@ def _weights(count: int, places: DoubleArray) -> FloatArray:
 
 def _turned(values: HuArray, geometry: Geometry, *, target: Geometry, outside: float) -> FloatArray:
     """The same for a grid whose axes run otherwise."""
+    # SimpleITK takes a copy of what it is given: no more than lies about the target.
+    box = box_holding(geometry, target.grown(BESIDE).corners_lps())
     with known_memory_errors():
-        stored = to_image(values, geometry)
+        stored = to_image(values[box], geometry.cropped(box))
         wanted = sitk.Image([int(size) for size in target.shape[::-1]], sitk.sitkUInt8)
         _place(wanted, target)  # SimpleITK wants an image for a grid; its voxels are not read
         found = sitk.Resample(

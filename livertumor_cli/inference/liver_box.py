@@ -9,8 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, HuArray
-from livertumor_cli.geometry import Geometry, box_of
-from livertumor_cli.inference.resample import box_holding, patient_grid, resample_to
+from livertumor_cli.geometry import Geometry, box_holding, box_of
+from livertumor_cli.inference.resample import patient_grid, resample_to
 from livertumor_cli.recipes.recipe import Stage
 
 

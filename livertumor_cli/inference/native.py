@@ -13,11 +13,11 @@ import numpy as np
 from livertumor_cli.anatomy import CLASS_NAMES, Label
 from livertumor_cli.arrays import FloatArray, LabelArray
 from livertumor_cli.engine.hardware import physical_cores
-from livertumor_cli.geometry import Box, Geometry, box_of
+from livertumor_cli.geometry import Box, Geometry, box_holding, box_of
 from livertumor_cli.inference.decide import Tidied, liver_threshold
 from livertumor_cli.inference.interpolation import interpolate
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.resample import box_holding, to_patient_axes
+from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.recipes.recipe import Stage
 
 SLAB_VOXELS = 2_000_000

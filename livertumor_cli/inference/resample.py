@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
-from livertumor_cli.geometry import Box, Geometry, Spacing
+from livertumor_cli.geometry import Box, Geometry, Spacing, box_holding
 from livertumor_cli.inference.interpolation import interpolate, known_memory_errors, to_image
 
 Array = TypeVar("Array", bound=NDArray[Any])
@@ -104,34 +104,6 @@ def resample_to(
     box = box_holding(grid, target.grown(NEIGHBORS).corners_lps())
     means, coarse = _average_blocks(oriented[box], grid.cropped(box), wanted_mm=target.spacing_mm)
     return interpolate(means, coarse, target=target, outside=outside_hu)
-
-
-def box_holding(
-    geometry: Geometry, points_lps: DoubleArray, *, least: tuple[int, int, int] = (1, 1, 1)
-) -> Box:
-    """The smallest box of a grid that holds points, as far as the grid reaches.
-
-    Args:
-        geometry: The grid.
-        points_lps: LPS mm, shape (n, 3).
-        least: Voxels along z, y, x that the box has at least, where the grid has them.
-    """
-    indices = geometry.lps_to_index(points_lps)
-    first = np.floor(indices.min(axis=0) + 1e-6).astype(int)
-    stop = np.ceil(indices.max(axis=0) - 1e-6).astype(int) + 1
-    z, y, x = (
-        _span(int(start), int(end), size=size, least=min(few, size))
-        for start, end, size, few in zip(first, stop, geometry.shape, least, strict=True)
-    )
-    return z, y, x
-
-
-def _span(start: int, stop: int, *, size: int, least: int) -> slice:
-    """A range widened to `least` voxels around its middle and moved inside 0..size."""
-    missing = max(0, least - (stop - start))
-    start = min(max(start - missing // 2, 0), size - least)
-    stop = max(min(stop + missing - missing // 2, size), start + least)
-    return slice(start, stop)
 
 
 def _average_blocks(

@@ -9,12 +9,12 @@ from scipy import ndimage
 
 from livertumor_cli.arrays import BoolArray, FloatArray, HuArray, LabelArray
 from livertumor_cli.engine.engine import Engine
-from livertumor_cli.geometry import Box, Geometry, bounding_box, box_of
+from livertumor_cli.geometry import Box, Geometry, bounding_box, box_holding, box_of
 from livertumor_cli.inference.interpolation import interpolate
 from livertumor_cli.inference.liver_box import KnownLiver, grid_about, near, reach_mm
 from livertumor_cli.inference.native import slabs
 from livertumor_cli.inference.prediction import Prediction
-from livertumor_cli.inference.resample import box_holding, to_patient_axes
+from livertumor_cli.inference.resample import to_patient_axes
 from livertumor_cli.inference.scales import predict_scales
 from livertumor_cli.inference.stage_image import Region, made_ahead
 from livertumor_cli.inference.windows import StepProgress
