@@ -78,7 +78,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class LabelMap:
-    """Label values on a grid: `anatomy.Label` (uint8) or lesion numbers (uint16).
+    """Label values on a grid: `anatomy.Label` (uint8) or lesion numbers (uint8 or uint16).
 
     Attributes:
         labels: Shape (z, y, x).

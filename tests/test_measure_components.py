@@ -30,7 +30,7 @@ def test_lesions_touching_at_a_corner_are_one_by_default():
 def test_numbers_follow_falling_size():
     mask = mask_of((5, 9, 9), np.s_[0, 0, 0], np.s_[0, 4:7, 4:7], np.s_[4, 0:2, 0:2])
     lesions = number_lesions(mask)
-    assert lesions.dtype == np.uint16
+    assert lesions.dtype == np.uint8
     assert (lesions[0, 4, 4], lesions[4, 0, 0], lesions[0, 0, 0]) == (1, 2, 3)
     assert np.array_equal(lesions > 0, mask)
 
@@ -55,6 +55,15 @@ def test_no_lesion():
     lesions = number_lesions(np.zeros((3, 4, 5), bool))
     assert lesions.shape == (3, 4, 5)
     assert not lesions.any()
+
+
+@pytest.mark.parametrize(("count", "kind"), [(1, np.uint8), (255, np.uint8), (256, np.uint16)])
+def test_numbers_have_as_many_bits_as_they_need(count, kind):
+    mask = np.zeros((1, 1, 2 * count), bool)
+    mask[..., ::2] = True
+    lesions = number_lesions(mask)
+    assert lesions.dtype == kind
+    assert np.array_equal(lesions[mask], np.arange(1, count + 1))
 
 
 def test_more_pieces_than_numbers_are_refused():
