@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from livertumor_cli.arrays import BoolArray, DoubleArray
+from livertumor_cli.arrays import BoolArray, DoubleArray, InstanceArray, LabelArray
 
 POSITION_TOLERANCE_MM = 0.01
 """Two grids are the same when every corner agrees within this: far below a voxel, above float32."""
@@ -166,11 +166,11 @@ class Geometry:
         return codes
 
 
-def bounding_box(mask: BoolArray) -> Box | None:
+def bounding_box(mask: BoolArray | LabelArray | InstanceArray) -> Box | None:
     """The smallest box that holds every set voxel; None for an empty mask.
 
     Args:
-        mask: Shape (z, y, x).
+        mask: Shape (z, y, x); of labels, all but 0 are set.
     """
     plane: BoolArray = np.any(mask, axis=0)
     if not plane.any():

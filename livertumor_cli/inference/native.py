@@ -13,7 +13,7 @@ import numpy as np
 from livertumor_cli.anatomy import CLASS_NAMES, Label
 from livertumor_cli.arrays import FloatArray, LabelArray
 from livertumor_cli.engine.hardware import physical_cores
-from livertumor_cli.geometry import Box, Geometry, box_holding, box_of
+from livertumor_cli.geometry import Box, Geometry, bounding_box, box_holding, box_of
 from livertumor_cli.inference.decide import Tidied, liver_threshold
 from livertumor_cli.inference.interpolation import interpolate
 from livertumor_cli.inference.prediction import Prediction
@@ -75,13 +75,14 @@ def tumor_probabilities(
     """
     if "tumor" not in prediction.structures:
         return None
-    tumor = np.asarray(labels == Label.TUMOR)
-    if not tumor.any():
-        return np.zeros(0, dtype=np.float32)
     # Only the box that holds all tumors is interpolated again, and only this one map.
-    box = box_of(tumor)
-    values = np.zeros(tumor[box].shape, dtype=np.float32)
-    oriented, geometry = to_patient_axes(values, scan.cropped(box))
+    liver = bounding_box(labels)
+    within = None if liver is None else bounding_box(labels[liver] == Label.TUMOR)
+    if liver is None or within is None:
+        return np.zeros(0, dtype=np.float32)
+    tumor = labels[liver][within] == Label.TUMOR
+    values = np.zeros(tumor.shape, dtype=np.float32)
+    oriented, geometry = to_patient_axes(values, scan.cropped(liver).cropped(within))
     channel = 1 + prediction.structures.index("tumor")
     part = prediction.probabilities[channel]
     depth, height, width = geometry.shape
@@ -89,7 +90,7 @@ def tumor_probabilities(
         oriented[slab] = interpolate(
             part, prediction.geometry, target=geometry.cropped(slab), outside=0.0
         )
-    found: FloatArray = values[tumor[box]]
+    found: FloatArray = values[tumor]
     return found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import BoolArray, FloatArray, LabelArray
-from livertumor_cli.geometry import Geometry
+from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.inference.cascade import Seen
 from livertumor_cli.inference.native import labels_on_scan, tumor_probabilities
 from livertumor_cli.inference.segments import segments_on_scan
@@ -93,8 +93,10 @@ def vessel_flags(labels: LabelArray, *, stage: Stage, geometry: Geometry) -> tup
         stage: The one that drew them.
         geometry: Grid of the labels.
     """
+    box = bounding_box(labels)
+    if "vessel" not in stage.classes or box is None or Label.VESSEL in labels[box]:
+        return ()
     liver_ml = np.count_nonzero(labels) * geometry.voxel_ml
-    is_doubtful = liver_ml >= FULL_LIVER_ML and not (labels == Label.VESSEL).any()
-    if "vessel" not in stage.classes or not is_doubtful:
+    if liver_ml < FULL_LIVER_ML:
         return ()
     return (f"No vessel was found in a liver of {liver_ml:.0f} ml: it may be no liver.",)

@@ -116,7 +116,7 @@ def segments_on_scan(prediction: Prediction, labels: LabelArray, *, scan: Geomet
         uint8, shape of the scan: 1 to 8 in the liver; 0 outside, and where no network has looked.
     """
     segments = np.zeros(scan.shape, dtype=np.uint8)
-    box = bounding_box(np.asarray(labels > 0))
+    box = bounding_box(labels)
     if box is None:
         return segments
     inner = segments[box]

@@ -93,7 +93,7 @@ def _corners(image: sitk.Image) -> DoubleArray:
 
 def _misplaced(image: sitk.Image, label_map: LabelMap) -> str:
     """What differs of the labeled part's centroid, box and volume; empty if nothing does."""
-    box = bounding_box(np.asarray(label_map.labels > 0))
+    box = bounding_box(label_map.labels)
     if box is None:
         return ""
     mask, geometry = label_map.labels[box] > 0, label_map.geometry.cropped(box)

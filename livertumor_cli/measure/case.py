@@ -77,7 +77,7 @@ def measure_case(
             f"grid {geometry.shape}"
         )
     extras = extras or Extras()
-    box = bounding_box(np.asarray(labels > 0))
+    box = bounding_box(labels)
     inside = 0 if box is None else np.count_nonzero(lesions[box])
     if np.count_nonzero(lesions) != inside:
         raise ValueError("lesions lie outside all labels")

@@ -117,11 +117,13 @@ def pieces_of(labels: LabelArray, *, geometry: Geometry) -> Pieces:
         labels: Values of `anatomy.Label`, shape (z, y, x).
         geometry: Grid of the labels.
     """
-    box = bounding_box(np.asarray(labels > 0))
+    box = bounding_box(labels)
     if box is None:
         return Pieces(0, 0.0)
     inner = labels[box]
     components, count = ndimage.label(inner > 0)
+    if count == 1 and Label.LIVER in inner:
+        return Pieces(1, 0.0)  # nearly always: nothing to count
     kinds = len(Label)
     pairs = np.bincount((components * kinds + inner).ravel(), minlength=(1 + count) * kinds)
     voxels = pairs.reshape(1 + count, kinds)[1:]  # of each piece and label
