@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,32 @@ from livertumor_cli.recipes.recipe import (
 )
 from livertumor_cli.recipes.store import find_recipe
 
-LEARNING_RATE = 1e-2
-TRAINING_PATCH = (16, 64, 64)
+TOLD_EVERY = 20
+SMALL_WINDOW = (16, 64, 64)
+WHOLE_WINDOWS = ("uca-net", "nnunet")
+"""Attention and instance norm weigh all of a window: what was taught in small windows draws
+something else in larger ones."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A part of the teaching.
+
+    Attributes:
+        windows: At once.
+        share: Of the steps asked for.
+        rate: Highest learning rate.
+    """
+
+    windows: int
+    share: float
+    rate: float
+
+
+SMALL_ROUNDS = (Round(2, 1.0, 1e-2),)
+WHOLE_ROUNDS = (Round(1, 0.25, 1e-2), Round(1, 0.15, 3e-3))
+"""A whole window shows as much as eight small ones."""
+
 ABDOMEN_MM = (240.0, 360.0, 400.0)
 
 
@@ -103,16 +128,35 @@ def lesion_stage(setup: Setup, *, sha256: str = "0" * 64) -> Stage:
 
 def fit(network: nn.Module, setup: Setup, *, steps: int) -> None:
     """Teach a network the phantom that it will see, until its masks have clear outlines."""
-    image, labels = phantom_arrays(setup)
-    random = np.random.default_rng(SEED)
-    patch = [min(pair) for pair in zip(setup.patch, TRAINING_PATCH, strict=True)]
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=LEARNING_RATE, total_steps=steps
-    )
-    network.train()
+    arrays = phantom_arrays(setup)
+    patch = [min(pair) for pair in zip(setup.patch, SMALL_WINDOW, strict=True)]
+    rounds = SMALL_ROUNDS
+    if setup.network in WHOLE_WINDOWS:
+        patch, rounds = list(setup.patch), WHOLE_ROUNDS
+    network.train().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    for number, part in enumerate(rounds):
+        teach(network, arrays, part, steps=round(part.share * steps), patch=patch, seed=number)
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.eval()
+
+
+def teach(
+    network: nn.Module,
+    arrays: tuple[FloatArray, LabelArray],
+    part: Round,
+    *,
+    steps: int,
+    patch: list[int],
+    seed: int,
+) -> None:
+    """One round: the learning rate rises and falls once."""
+    image, labels = arrays
+    random = np.random.default_rng((SEED, seed))
+    optimizer = torch.optim.Adam(network.parameters(), lr=part.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=part.rate, total_steps=steps)
     for step in range(steps):
-        boxes = [random_box(labels, patch, random, label=(step + shift) % 3) for shift in (0, 1)]
+        wanted = [(step + shift) % len(CLASSES) for shift in range(part.windows)]
+        boxes = [random_box(labels, patch, random, label=label) for label in wanted]
         inputs = torch.from_numpy(np.stack([image[box][None] for box in boxes]))
         truth = torch.from_numpy(np.stack([labels[box] for box in boxes]).astype(np.int64))
         loss = nn.functional.cross_entropy(network(inputs), truth)
@@ -120,8 +164,8 @@ def fit(network: nn.Module, setup: Setup, *, steps: int) -> None:
         loss.backward()
         optimizer.step()
         schedule.step()
-    print(f"{setup.network}: loss {loss.item():.3f} after {steps} steps")
-    network.eval()
+        if (step + 1) % TOLD_EVERY == 0:
+            print(f"loss {loss.item():.3f} after {step + 1} of {steps} steps", flush=True)
 
 
 def phantom_arrays(setup: Setup) -> tuple[FloatArray, LabelArray]:

@@ -36,7 +36,7 @@ def number_lesions(
         connectivity: 26 (corners touch), 18 (edges) or 6 (faces).
 
     Returns:
-        Shape (z, y, x), 0 outside; all 0 for an empty mask. uint8, or uint16 from 256 components on.
+        Shape (z, y, x), 0 outside; all 0 for an empty mask. uint8, or uint16 from 256 on.
 
     Raises:
         InputError: If there are more components than a 16-bit number can name.
