@@ -37,10 +37,6 @@ from livertumor_cli.recipes.recipe import (
 from livertumor_cli.recipes.store import find_recipe
 
 TOLD_EVERY = 20
-SMALL_WINDOW = (16, 64, 64)
-WHOLE_WINDOWS = ("uca-net", "nnunet")
-"""Attention and instance norm weigh all of a window: what was taught in small windows draws
-something else in larger ones."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +44,29 @@ class Round:
     """A part of the teaching.
 
     Attributes:
-        windows: At once.
         share: Of the steps asked for.
         rate: Highest learning rate.
+        windows: At once.
+        small: Whether they are SMALL_WINDOW, not as large as the network's input.
     """
 
-    windows: int
     share: float
     rate: float
+    windows: int = 1
+    small: bool = False
 
 
-SMALL_ROUNDS = (Round(2, 1.0, 1e-2),)
-WHOLE_ROUNDS = (Round(1, 0.25, 1e-2), Round(1, 0.15, 3e-3))
-"""A whole window shows as much as eight small ones."""
+SMALL_WINDOW = (16, 64, 64)
+
+
+ROUNDS = {
+    "unet3d": (Round(1.0, 1e-2, windows=2, small=True),),
+    "uca-net": (Round(0.25, 1e-2), Round(0.15, 3e-3)),
+    "nnunet": (Round(0.25, 1e-2), Round(0.15, 3e-3), Round(0.25, 5e-3)),
+}
+"""Attention and instance norm weigh all of a window: what was taught in small windows draws
+something else in larger ones. So these two see whole windows, of which one shows as much as eight
+small ones."""
 
 ABDOMEN_MM = (240.0, 360.0, 400.0)
 
@@ -129,12 +135,10 @@ def lesion_stage(setup: Setup, *, sha256: str = "0" * 64) -> Stage:
 def fit(network: nn.Module, setup: Setup, *, steps: int) -> None:
     """Teach a network the phantom that it will see, until its masks have clear outlines."""
     arrays = phantom_arrays(setup)
-    patch = [min(pair) for pair in zip(setup.patch, SMALL_WINDOW, strict=True)]
-    rounds = SMALL_ROUNDS
-    if setup.network in WHOLE_WINDOWS:
-        patch, rounds = list(setup.patch), WHOLE_ROUNDS
     network.train().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    for number, part in enumerate(rounds):
+    for number, part in enumerate(ROUNDS[setup.network]):
+        window = SMALL_WINDOW if part.small else setup.patch
+        patch = [min(pair) for pair in zip(setup.patch, window, strict=True)]
         teach(network, arrays, part, steps=round(part.share * steps), patch=patch, seed=number)
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     network.eval()
