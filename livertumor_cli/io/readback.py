@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from livertumor_cli.arrays import BoolArray, DoubleArray
 from livertumor_cli.errors import OutputError
 from livertumor_cli.geometry import Geometry, bounding_box
 from livertumor_cli.volume import LabelMap, Volume
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 PLACE_TOLERANCE_MM = 0.05
 """float32 affines and quaternions cost some hundredths of a millimeter at the far corner."""
@@ -66,6 +68,9 @@ def _difference(path: Path, label_map: LabelMap) -> str:
 
 def _voxels_differ(path: Path, array: NDArray[Any], geometry: Geometry) -> tuple[sitk.Image, str]:
     """The image on disk, and how its size, grid or voxels differ; empty if they do not."""
+    # Here: who writes results imports this file before a scan is read, when nothing else runs.
+    import SimpleITK as sitk
+
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:
@@ -93,6 +98,8 @@ def _corners(image: sitk.Image) -> DoubleArray:
 
 def _misplaced(image: sitk.Image, label_map: LabelMap) -> str:
     """What differs of the labeled part's centroid, box and volume; empty if nothing does."""
+    import SimpleITK as sitk
+
     box = bounding_box(label_map.labels)
     if box is None:
         return ""
