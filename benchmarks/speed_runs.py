@@ -73,3 +73,9 @@ def segment(scan: Path, out: Path, *more: str) -> tuple[dict, float]:
     if done.returncode:
         raise SystemExit(f"livertumor segment failed: {done.stderr}")
     return json.loads(done.stdout), wall_s
+
+
+def outside_share(seconds: dict[str, float], *, wall_s: float) -> float:
+    """Share of a run's wall time that passes outside the stages whose work is the networks'."""
+    stages = ("find_liver", "segment_lesions", "find_segments")
+    return 1 - sum(seconds.get(stage, 0.0) for stage in stages) / wall_s

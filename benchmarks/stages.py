@@ -180,21 +180,20 @@ def measure_process(words: list[str]) -> None:
 
 
 def print_result(result: dict) -> None:
+    from speed_runs import outside_share
+
     print(
         f"\n{result['slices']} slices, patient x {result['patient']}, liver "
         f"{result['liver_ml']:.0f} ml, scales {result['scales']}, {result['precision']}"
     )
-    network = sum(
-        result["seconds"].get(step, 0.0)
-        for step in ("find_liver", "segment_lesions", "find_segments")
-    )
+    outside = outside_share(result["seconds"], wall_s=result["wall_s"])
     for step, seconds in result["seconds"].items():
         memory = result["peak_mb"].get(step)
         held = "" if memory is None else f"{memory:9.0f} MB"
         print(f"  {step:<18}{seconds:8.2f} s {100 * seconds / result['wall_s']:5.0f} %{held}")
     print(
         f"  {'whole process':<18}{result['wall_s']:8.2f} s, "
-        f"{100 * (1 - network / result['wall_s']):.0f} % of it outside the network stages"
+        f"{outside:.0%} of it outside the network stages"
     )
 
 
