@@ -58,7 +58,6 @@ class Round:
 
 SMALL_WINDOW = (16, 64, 64)
 
-
 ROUNDS = {
     "unet3d": (Round(1.0, 1e-2, windows=2, small=True),),
     "uca-net": (Round(0.25, 1e-2), Round(0.15, 3e-3)),
