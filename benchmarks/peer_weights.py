@@ -62,10 +62,11 @@ ROUNDS = {
     "unet3d": (Round(1.0, 1e-2, windows=2, small=True),),
     "uca-net": (Round(0.25, 1e-2), Round(0.15, 3e-3)),
     "nnunet": (Round(0.25, 1e-2), Round(0.15, 3e-3), Round(0.25, 5e-3)),
+    "nnunet-bn": (Round(1.0, 1e-2, windows=2, small=True),),
 }
 """Attention and instance norm weigh all of a window: what was taught in small windows draws
-something else in larger ones. So these two see whole windows, of which one shows as much as eight
-small ones."""
+something else in larger ones. So those networks see whole windows, of which one shows as much as
+eight small ones."""
 
 ABDOMEN_MM = (240.0, 360.0, 400.0)
 

@@ -37,7 +37,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from peer_networks import CLASSES, HU_WINDOW, NETWORKS, NOISE_HU, OVERLAP, SEED, Setup
+from peer_networks import CLASSES, COMPARED, HU_WINDOW, NETWORKS, NOISE_HU, OVERLAP, SEED, Setup
 from peer_tools import PROGRAMS
 from speed_runs import write_scan
 
@@ -124,7 +124,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--slices", type=int, nargs="+", default=[150, 300, 800])
     parser.add_argument("--slice-mm", type=float, help="distance of the slices")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=COMPARED)
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=physical_cores())
