@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,10 @@ ROUNDS = {
     "unet3d": (Round(1.0, 1e-2, windows=2, small=True),),
     "uca-net": (Round(0.25, 1e-2), Round(0.15, 3e-3)),
     "nnunet": (Round(0.25, 1e-2), Round(0.15, 3e-3), Round(0.25, 5e-3)),
-    "nnunet-bn": (Round(1.0, 1e-2, windows=2, small=True),),
+    "nnunet-bn": (
+        Round(1.0, 1e-2, windows=2, small=True),
+        Round(0.5, 3e-3, windows=2, small=True),
+    ),
 }
 """Attention and instance norm weigh all of a window: what was taught in small windows draws
 something else in larger ones. So those networks see whole windows, of which one shows as much as
@@ -77,14 +81,28 @@ def main() -> None:
 
 
 def prepare(setup: Setup, folder: Path, *, steps: int) -> None:
-    """Write the recipes `plain` and `cascade`, then `weights.pt`."""
+    """Write the recipes `plain` and `cascade` and `weights.pt`, if others are there or none."""
+    note, wanted = folder / "taught.json", what_is_taught(setup, steps=steps)
+    if note.exists() and json.loads(note.read_text(encoding="utf-8")) == wanted:
+        return
+    note.unlink(missing_ok=True)
     torch.manual_seed(SEED)
     network = build_network(setup.network, setup.width)
     fit(network, setup, steps=steps)
     for name in ("plain", "cascade"):
         write_recipe(folder / name, network, setup, finds_liver=name == "cascade")
-    # Last: where it is, the others are.
     torch.save(network.state_dict(), folder / "weights.pt")
+    # Last: where it is, the others are whole.
+    note.write_text(json.dumps(wanted), encoding="utf-8")
+
+
+def what_is_taught(setup: Setup, *, steps: int) -> dict[str, Any]:
+    """All that decides about the weights; what differs from it is taught anew."""
+    rounds = [asdict(part) for part in ROUNDS[setup.network]]
+    liver = find_recipe("uca-net").stage(StageRole.LIVER).sha256
+    asked = {"setup": asdict(setup), "steps": steps, "rounds": rounds, "liver": liver}
+    kept: dict[str, Any] = json.loads(json.dumps(asked))  # tuples as the note will read
+    return kept
 
 
 def write_recipe(folder: Path, network: nn.Module, setup: Setup, *, finds_liver: bool) -> None:

@@ -17,8 +17,10 @@ splines. MONAI runs the transforms of its own CT bundles. With `--precision bf16
 torch's autocast; nnU-Net has no such setting on CPUs.
 
 Printed are medians: seconds of the whole process, seconds without imports and loading, peak
-resident memory, ratios to livertumor, and Dice with livertumor's mask. A row below 0.99 for all
+resident memory, ratios to the first program, and Dice with its mask. A row below 0.99 for all
 that is liver or tumor is marked: then the programs did not do the same, and its times say nothing.
+Below the table each other program stands against the cascade, if the Dice of these two is above
+0.99.
 """
 
 from __future__ import annotations
@@ -31,13 +33,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from peer_networks import CLASSES, COMPARED, HU_WINDOW, NETWORKS, NOISE_HU, OVERLAP, SEED, Setup
+from peer_rows import CASCADE, Row, Size, print_rows
 from peer_tools import PROGRAMS
 from speed_runs import write_scan
 
@@ -46,7 +49,6 @@ from livertumor_cli.engine.hardware import cpu_name, physical_cores
 from livertumor_cli.inference.decide import largest_region
 from livertumor_cli.io.label_maps import read_label_map
 
-LEAST_DICE = 0.99
 TOOLS = Path(__file__).with_name("peer_tools.py")
 TEACHER = Path(__file__).with_name("peer_weights.py")
 THREAD_VARIABLES = (
@@ -55,35 +57,8 @@ THREAD_VARIABLES = (
 )
 
 
-@dataclass(frozen=True)
-class Size:
-    """Scan, grid, network and steps of its teaching."""
-
-    pixels: int
-    slice_mm: float
-    width: int
-    spacing_mm: tuple[float, float, float]
-    patch: tuple[int, int, int]
-    steps: int
-
-
 FULL = Size(512, 1.0, 32, (2.5, 2.0, 2.0), (32, 128, 128), 400)
 QUICK = Size(128, 5.0, 8, (5.0, 5.0, 5.0), (16, 32, 32), 600)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One program's medians."""
-
-    network: str
-    slices: int
-    program: str
-    wall_s: float
-    work_s: float
-    peak_mb: float
-    dice: float
-    dice_of_class: dict[str, float]
-    steps_s: dict[str, float]
 
 
 def main() -> None:
@@ -118,34 +93,45 @@ def main() -> None:
                 options.json.write_text(text, encoding="utf-8")
 
 
+def positive(text: str) -> int:
+    """A whole number above zero, for argparse."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--slices", type=int, nargs="+", default=[150, 300, 800])
+    parser.add_argument("--slices", type=positive, nargs="+", default=[150, 300, 800])
     parser.add_argument("--slice-mm", type=float, help="distance of the slices")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=COMPARED)
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=physical_cores())
+    parser.add_argument("--runs", type=positive, default=3)
+    parser.add_argument("--threads", type=positive, default=physical_cores())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("f32", "bf16", "fp16"), default="f32")
-    parser.add_argument("--batch", type=int, default=1, help="windows at once of MONAI")
-    parser.add_argument("--steps", type=int, help="of teaching; more where Dice stays below 0.99")
+    parser.add_argument("--batch", type=positive, default=1, help="windows at once of MONAI")
+    parser.add_argument(
+        "--steps", type=positive, help="of teaching; more where Dice stays below 0.99"
+    )
     parser.add_argument("--quick", action="store_true", help="40 slices of 128 x 128, tiny nets")
     parser.add_argument("--json", type=Path, help="write all rows here")
     parser.add_argument("--work", type=Path, help="keep scans, weights and masks here")
-    return parser.parse_args()
+    options = parser.parse_args()
+    # Before an hour of teaching, not after it.
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"--json: there is no folder {options.json.absolute().parent}")
+    return options
 
 
 def prepared(setup: Setup, home: Path, *, steps: int, threads: int) -> Path:
     """Weights and recipes; made in a process of its own, which keeps no memory and no threads."""
-    weights = home / "weights.pt"
-    if not weights.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        values = json.dumps({"setup": asdict(setup), "folder": str(home), "steps": steps})
-        subprocess.run([sys.executable, str(TEACHER), values], env=limited(threads), check=True)
-    return weights
+    home.mkdir(parents=True, exist_ok=True)
+    values = json.dumps({"setup": asdict(setup), "folder": str(home), "steps": steps})
+    subprocess.run([sys.executable, str(TEACHER), values], env=limited(threads), check=True)
+    return home / "weights.pt"
 
 
 def compare(
@@ -160,9 +146,11 @@ def compare(
             runs[program].append(timed_run(program, job, threads=options.threads))
     masks = {program: mask_path(scan, setup, program) for program in options.programs}
     own = read_labels(masks[options.programs[0]])
+    cascade = read_labels(masks[CASCADE]) if CASCADE in masks else None
     rows = []
     for program, results in runs.items():
-        scores = dices(own, read_labels(masks[program]))
+        labels = read_labels(masks[program])
+        scores = dices(own, labels)
         middle = sorted(results, key=lambda result: result["wall_s"])[len(results) // 2]
         rows.append(
             Row(
@@ -173,6 +161,7 @@ def compare(
                 work_s=median(result["work_s"] for result in results),
                 peak_mb=median(result["peak_mb"] for result in results),
                 dice=scores.pop("liver and tumor"),
+                cascade_dice=None if cascade is None else dice(cascade > 0, labels > 0),
                 dice_of_class=scores,
                 steps_s=middle["steps_s"],
             )
@@ -188,7 +177,7 @@ def mask_path(scan: Path, setup: Setup, program: str) -> Path:
 def job_of(
     program: str, setup: Setup, scan: Path, *, weights: Path, options: argparse.Namespace
 ) -> dict:
-    recipe = "cascade" if program == "livertumor-cascade" else "plain"
+    recipe = "cascade" if program == CASCADE else "plain"
     return {
         **asdict(setup),
         "weights": str(weights),
@@ -246,36 +235,6 @@ def dice(one: BoolArray, other: BoolArray) -> float:
     """1 for two empty masks."""
     total = int(one.sum()) + int(other.sum())
     return 2 * int((one & other).sum()) / total if total else 1.0
-
-
-def print_rows(rows: list[Row], *, size: Size) -> None:
-    own = rows[0]
-    print(f"\n{own.network}, width {size.width}, {size.pixels} x {size.pixels} x {own.slices}")
-    print(f"{'':20}{'process s':>10}{'x':>7}{'work s':>9}{'x':>7}{'MB':>7}{'x':>6}  Dice (classes)")
-    for row in rows:
-        classes = ", ".join(f"{name} {value:.4f}" for name, value in row.dice_of_class.items())
-        doubt = "" if row.dice > LEAST_DICE else "  NOT COMPARABLE"
-        print(
-            f"{row.program:20}{row.wall_s:10.1f}{row.wall_s / own.wall_s:7.2f}{row.work_s:9.1f}"
-            f"{row.work_s / own.work_s:7.2f}{row.peak_mb:7.0f}{row.peak_mb / own.peak_mb:6.2f}"
-            f"  {row.dice:.4f} ({classes}){doubt}"
-        )
-    print_against_cascade(rows)
-    for row in rows:
-        steps = ", ".join(f"{step} {seconds:.1f}" for step, seconds in row.steps_s.items())
-        print(f"  {row.program}: {steps}")
-
-
-def print_against_cascade(rows: list[Row]) -> None:
-    """What is saved by those who would else take another program, where both drew the same."""
-    own = next((row for row in rows if row.program == "livertumor-cascade"), None)
-    for row in rows:
-        is_peer = not row.program.startswith("livertumor")
-        if own and is_peer and min(own.dice, row.dice) > LEAST_DICE:
-            print(
-                f"  livertumor-cascade is {row.wall_s / own.wall_s:.1f} times as fast as "
-                f"{row.program} and takes {own.peak_mb / row.peak_mb:.2f} of its memory"
-            )
 
 
 if __name__ == "__main__":

@@ -46,11 +46,34 @@ def test_dice_of_masks_that_overlap_by_half() -> None:
 
 def test_masks_that_disagree_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
-    peers = import_module("peers")
+    table = import_module("peer_rows")
     rows = [
-        peers.Row("unet3d", 40, program, 1.0, 1.0, 100.0, dice, {}, {})
+        table.Row("unet3d", 40, program, 1.0, 1.0, 100.0, dice, None, {}, {})
         for program, dice in (("livertumor", 1.0), ("monai", 0.9901), ("nnunet", 0.9899))
     ]
-    peers.print_rows(rows, size=peers.QUICK)
+    table.print_rows(rows, size=import_module("peers").QUICK)
     marked = [line for line in capsys.readouterr().out.splitlines() if "NOT COMPARABLE" in line]
     assert [line.split()[0] for line in marked] == ["nnunet"]
+
+
+def test_only_programs_that_agree_with_the_cascade_stand_against_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("torch")
+    table = import_module("peer_rows")
+    # All agree with the first program, but the last two do not agree with each other.
+    rows = [
+        table.Row("unet3d", 40, program, wall_s, wall_s, 100.0, 0.995, dice, {}, {})
+        for program, wall_s, dice in (
+            ("livertumor", 20.0, 0.995),
+            ("livertumor-cascade", 10.0, 1.0),
+            ("monai", 120.0, 0.9901),
+            ("nnunet", 90.0, 0.9899),
+        )
+    ]
+    table.print_rows(rows, size=import_module("peers").QUICK)
+    told = [line for line in capsys.readouterr().out.splitlines() if "(Dice 0.9" in line]
+    assert [line.split(maxsplit=1)[1] for line in told] == [
+        "is 12.0 times as fast as monai and takes 1.00 of its memory (Dice 0.9901)",
+        "and nnunet: NOT COMPARABLE (Dice 0.9899)",
+    ]
