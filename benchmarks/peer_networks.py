@@ -49,7 +49,7 @@ class Setup:
 def build_network(name: str, width: int) -> nn.Module:
     """A network with fresh weights.
 
-    "unet3d" and "uca-net" with 32 features are those of the UCA-Net paper (6.42 and 5.91 M
+    "unet3d" and "uca-net" with 32 features are those of the UCA-Net paper (6.42 and 5.90 M
     parameters), "nnunet" with 32 is what nnU-Net plans for five levels (16.5 M), and "nnunet-bn"
     the same with the norm of nnU-Net's own `nnUNetTrainerBN`.
     """

@@ -39,6 +39,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from option_types import new_file, positive
 from peer_networks import CLASSES, COMPARED, HU_WINDOW, NETWORKS, NOISE_HU, OVERLAP, SEED, Setup
 from peer_rows import CASCADE, Row, Size, print_rows
 from peer_tools import PROGRAMS
@@ -93,13 +94,6 @@ def main() -> None:
                 options.json.write_text(text, encoding="utf-8")
 
 
-def positive(text: str) -> int:
-    """A whole number above zero, for argparse."""
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -117,13 +111,9 @@ def parse() -> argparse.Namespace:
         "--steps", type=positive, help="of teaching; more where Dice stays below 0.99"
     )
     parser.add_argument("--quick", action="store_true", help="40 slices of 128 x 128, tiny nets")
-    parser.add_argument("--json", type=Path, help="write all rows here")
+    parser.add_argument("--json", type=new_file, help="write all rows here")
     parser.add_argument("--work", type=Path, help="keep scans, weights and masks here")
-    options = parser.parse_args()
-    # Before an hour of teaching, not after it.
-    if options.json and not options.json.absolute().parent.is_dir():
-        parser.error(f"--json: there is no folder {options.json.absolute().parent}")
-    return options
+    return parser.parse_args()
 
 
 def prepared(setup: Setup, home: Path, *, steps: int, threads: int) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from network_cost import print_networks
+from option_types import positive
 from speed_runs import outside_share, segment, write_scan
 
 from livertumor_cli.engine.hardware import cpu_name, physical_cores
@@ -24,11 +25,11 @@ from livertumor_cli.recipes.store import DEFAULT_RECIPE
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--slices", type=positive, default=300)
     parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--scales", default=None)
-    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--runs", type=positive, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.nii.gz"

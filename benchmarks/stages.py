@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
+from option_types import new_file, positive
 
 from livertumor_cli.engine.hardware import cpu_name, physical_cores
 from livertumor_cli.recipes.store import DEFAULT_RECIPE
@@ -89,14 +90,18 @@ def parse() -> argparse.Namespace:
     sweeps = ("slices", "patient", "scales")
     parser.add_argument("--sweeps", nargs="+", choices=sweeps, default=sweeps)
     parser.add_argument(
-        "--slices", nargs=3, type=int, default=(150, 300, 600), metavar=("FEW", "MIDDLE", "MANY")
+        "--slices",
+        nargs=3,
+        type=positive,
+        default=(150, 300, 600),
+        metavar=("FEW", "MIDDLE", "MANY"),
     )
     parser.add_argument("--recipe", default=DEFAULT_RECIPE)
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--threads", type=int, default=physical_cores())
+    parser.add_argument("--threads", type=positive, default=physical_cores())
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--quick", action="store_true", help="small scans, no network rates")
-    parser.add_argument("--json", type=Path, help="write all runs here")
+    parser.add_argument("--json", type=new_file, help="write all runs here")
     parser.add_argument("--work", type=Path, help="folder for scans and results")
     parser.add_argument("--measure", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser.parse_args()
