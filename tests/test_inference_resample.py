@@ -6,6 +6,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_recipe import centered_grid, grid_points, rotation_matrix
@@ -126,6 +127,18 @@ def test_block_averaging_keeps_the_mean(dtype: type) -> None:
     blocks = hu.astype(float).reshape(4, 3, 4, 4, 5, 4).mean(axis=(1, 3, 5))
     # Whole HU stay whole: a mean is rounded by half a unit at most.
     assert np.allclose(found, blocks, atol=0.501 if dtype is np.int16 else 1e-3)
+
+
+@pytest.mark.parametrize("factors", [[1, 2, 2], [4, 5, 3], [3, 1, 7]])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_block_means_are_those_of_itk(dtype: type, factors: list[int]) -> None:
+    """Whole numbers too, whose halves go up on either side of zero."""
+    rng = np.random.default_rng(7)
+    hu = rng.integers(-1100, 3100, [9 * factor for factor in factors]).astype(dtype)
+    shrunk = sitk.BinShrink(sitk.GetImageFromArray(hu), factors[::-1])
+    found = resample._block_means(hu, factors)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, sitk.GetArrayFromImage(shrunk), rtol=1e-6)
 
 
 def test_noise_is_averaged_not_picked() -> None:

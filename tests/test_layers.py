@@ -212,3 +212,13 @@ def test_what_follows_the_reading_is_not_imported_before() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_itk_is_not_imported_before_results_are_written() -> None:
+    """It takes 100 MB, most of all while networks run; only turned grids need it there."""
+    code = (
+        "import sys, livertumor_cli.steps, livertumor_cli.inference.cascade;"
+        "sys.exit('SimpleITK' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

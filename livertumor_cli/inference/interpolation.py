@@ -14,14 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 from threadpoolctl import ThreadpoolController
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
 from livertumor_cli.geometry import Geometry, box_holding
 from livertumor_cli.process_memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 SLAB_SLICES = 16
 """Slices of the result that are made at once: what lies between the products stays small."""
@@ -125,10 +128,13 @@ def _weights(count: int, places: DoubleArray) -> FloatArray:
 
 def _turned(values: HuArray, geometry: Geometry, *, target: Geometry, outside: float) -> FloatArray:
     """The same for a grid whose axes run otherwise."""
-    # SimpleITK takes a copy of what it is given: no more than lies about the target.
+    # Here: it takes 100 MB, which most scans never need while networks run.
+    import SimpleITK as sitk
+
+    # It takes a copy of what it is given: no more than lies about the target.
     box = box_holding(geometry, target.grown(BESIDE).corners_lps())
-    with known_memory_errors():
-        stored = to_image(values[box], geometry.cropped(box))
+    with _known_memory_errors():
+        stored = _to_image(values[box], geometry.cropped(box))
         wanted = sitk.Image([int(size) for size in target.shape[::-1]], sitk.sitkUInt8)
         _place(wanted, target)  # SimpleITK wants an image for a grid; its voxels are not read
         found = sitk.Resample(
@@ -139,7 +145,7 @@ def _turned(values: HuArray, geometry: Geometry, *, target: Geometry, outside: f
 
 
 @contextmanager
-def known_memory_errors() -> Iterator[None]:
+def _known_memory_errors() -> Iterator[None]:
     """Let SimpleITK say as everything else does that memory ran out."""
     try:
         yield
@@ -149,8 +155,10 @@ def known_memory_errors() -> Iterator[None]:
         raise
 
 
-def to_image(values: HuArray, geometry: Geometry) -> sitk.Image:
+def _to_image(values: HuArray, geometry: Geometry) -> sitk.Image:
     """A SimpleITK image of an array (z, y, x) on its grid."""
+    import SimpleITK as sitk
+
     image = sitk.GetImageFromArray(np.ascontiguousarray(values))
     _place(image, geometry)
     return image

@@ -11,12 +11,11 @@ from itertools import permutations
 from typing import Any, TypeVar, cast
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
 from livertumor_cli.geometry import Box, Geometry, Spacing, box_holding
-from livertumor_cli.inference.interpolation import interpolate, known_memory_errors, to_image
+from livertumor_cli.inference.interpolation import interpolate
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
@@ -116,30 +115,29 @@ def _average_blocks(
     ]
     if max(factors) == 1:
         return array, geometry
-    # By slabs of whole blocks: SimpleITK takes a copy of what it is given, and may have no more.
+    # By slabs of whole blocks: sums take more memory than what is added up.
     plane = array.shape[1] * array.shape[2]
     depth = factors[0] * max(1, SLAB_VOXELS // (factors[0] * plane))
-    means = [
-        _shrunk(array[z : z + depth], geometry.cropped(_slices(z, depth, geometry)), factors)
-        for z in range(0, array.shape[0], depth)
-    ]
+    starts = range(0, array.shape[0], depth)
+    means = [_block_means(array[start : start + depth], factors) for start in starts]
     return cast("HuArray", np.concatenate(means)), _block_grid(geometry, factors)
 
 
-def _slices(start: int, count: int, geometry: Geometry) -> Box:
-    """So many slices of a grid, fewer at its end."""
-    depth, height, width = geometry.shape
-    return slice(start, min(start + count, depth)), slice(0, height), slice(0, width)
+def _block_means(slab: HuArray, factors: list[int]) -> HuArray:
+    """Means over whole blocks, of whole numbers the nearest one.
 
-
-@known_memory_errors()
-def _shrunk(slab: HuArray, geometry: Geometry, factors: list[int]) -> HuArray:
-    """Means over whole blocks: the last voxels are repeated, so that no rim is dropped."""
+    The last voxels are repeated, so that no rim is dropped.
+    """
     missing = [(0, -size % factor) for size, factor in zip(slab.shape, factors, strict=True)]
-    if np.any(missing):
-        slab = cast("HuArray", np.pad(slab, missing, mode="edge"))
-    shrunk = sitk.BinShrink(to_image(slab, geometry), factors[::-1])
-    return cast("HuArray", sitk.GetArrayFromImage(shrunk))
+    sums: NDArray[Any] = np.pad(slab, missing, mode="edge") if np.any(missing) else slab
+    is_whole = np.issubdtype(slab.dtype, np.integer)
+    # One axis after the other, the slowest first: whole planes and rows are added at once.
+    for axis, factor in enumerate(factors):
+        blocks = (*sums.shape[:axis], -1, factor, *sums.shape[axis + 1 :])
+        sums = sums.reshape(blocks).sum(axis + 1, dtype=np.int32 if is_whole else np.float64)
+    count = math.prod(factors)
+    means = (2 * sums + count) // (2 * count) if is_whole else sums / count
+    return cast("HuArray", means.astype(slab.dtype))
 
 
 def _block_grid(geometry: Geometry, factors: list[int]) -> Geometry:

@@ -68,7 +68,7 @@ def _difference(path: Path, label_map: LabelMap) -> str:
 
 def _voxels_differ(path: Path, array: NDArray[Any], geometry: Geometry) -> tuple[sitk.Image, str]:
     """The image on disk, and how its size, grid or voxels differ; empty if they do not."""
-    # Here: who writes results imports this file before a scan is read, when nothing else runs.
+    # Here: it takes 100 MB, which are better had when the networks are done.
     import SimpleITK as sitk
 
     try:
