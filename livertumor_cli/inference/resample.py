@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livertumor_cli.arrays import DoubleArray, FloatArray, HuArray
-from livertumor_cli.geometry import Box, Geometry, Spacing, box_holding
+from livertumor_cli.geometry import Geometry, Spacing, box_holding
 from livertumor_cli.inference.interpolation import interpolate
 
 Array = TypeVar("Array", bound=NDArray[Any])
