@@ -42,6 +42,7 @@ class Row:
 
 
 def print_rows(rows: list[Row], *, size: Size) -> None:
+    """The table of one network and scan; the first row is what the others are compared with."""
     own = rows[0]
     print(f"\n{own.network}, width {size.width}, {size.pixels} x {size.pixels} x {own.slices}")
     print(f"{'':20}{'process s':>10}{'x':>7}{'work s':>9}{'x':>7}{'MB':>7}{'x':>6}  Dice (classes)")

@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def prepare(setup: Setup, folder: Path, *, steps: int) -> None:
-    """Write the recipes `plain` and `cascade` and `weights.pt`, if others are there or none."""
+    """Write the recipes `plain` and `cascade` and `weights.pt`, unless they are there already."""
     note, wanted = folder / "taught.json", what_is_taught(setup, steps=steps)
     if note.exists() and json.loads(note.read_text(encoding="utf-8")) == wanted:
         return

@@ -141,6 +141,11 @@ def test_block_means_are_those_of_itk(dtype: type, factors: list[int]) -> None:
     np.testing.assert_allclose(found, sitk.GetArrayFromImage(shrunk), rtol=1e-6)
 
 
+def test_a_large_block_of_metal_does_not_overflow() -> None:
+    metal = np.full((45, 45, 45), 32767, np.int16)
+    assert resample._block_means(metal, [45, 45, 45]) == 32767
+
+
 def test_noise_is_averaged_not_picked() -> None:
     scan = centered_grid((24, 24, 24), spacing_mm=(1.0, 1.0, 1.0))
     noise = np.random.default_rng(0).normal(0, 100, scan.shape).astype(np.float32)

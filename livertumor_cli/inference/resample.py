@@ -131,10 +131,11 @@ def _block_means(slab: HuArray, factors: list[int]) -> HuArray:
     missing = [(0, -size % factor) for size, factor in zip(slab.shape, factors, strict=True)]
     sums: NDArray[Any] = np.pad(slab, missing, mode="edge") if np.any(missing) else slab
     is_whole = np.issubdtype(slab.dtype, np.integer)
-    # One axis after the other, the slowest first: whole planes and rows are added at once.
+    # One axis after the other, the slowest first: whole planes and rows are added at once. In 64
+    # bits: a block of a very fine scan, full of metal, would overflow 32 without a word.
     for axis, factor in enumerate(factors):
         blocks = (*sums.shape[:axis], -1, factor, *sums.shape[axis + 1 :])
-        sums = sums.reshape(blocks).sum(axis + 1, dtype=np.int32 if is_whole else np.float64)
+        sums = sums.reshape(blocks).sum(axis + 1, dtype=np.int64 if is_whole else np.float64)
     count = math.prod(factors)
     means = (2 * sums + count) // (2 * count) if is_whole else sums / count
     return cast("HuArray", means.astype(slab.dtype))
