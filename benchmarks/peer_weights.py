@@ -64,7 +64,12 @@ ROUNDS = {
         Round(1.0, 1e-2, windows=2, small=True),
         Round(0.5, 3e-3, windows=2, small=True),
     ),
-    "uca-net": (Round(0.25, 1e-2), Round(0.15, 3e-3), Round(0.25, 3e-3)),
+    "uca-net": (
+        Round(0.25, 1e-2),
+        Round(0.15, 3e-3),
+        Round(0.25, 3e-3),
+        Round(0.25, 3e-3),
+    ),
     "nnunet": (Round(0.25, 1e-2), Round(0.15, 3e-3), Round(0.25, 5e-3)),
     "nnunet-bn": (
         Round(1.0, 1e-2, windows=2, small=True),

@@ -10,7 +10,7 @@ from PIL import Image
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.measure.case import measure_case
 from livertumor_cli.measure.components import number_lesions
-from livertumor_cli.report.drawing import LONGEST, Picture, whole, windowed
+from livertumor_cli.report.drawing import LONGEST, Picture, png_bytes, whole, windowed
 from livertumor_cli.report.figures import case_figures
 from livertumor_cli.report.planes import Hanging, Plane
 from livertumor_cli.volume import LabelMap, Volume
@@ -137,6 +137,31 @@ def test_a_mask_covers_its_place_in_a_part_of_the_plane():
     rows, columns = np.nonzero((red[..., 0] > 200) & (red[..., 1] < 50))
     assert (rows.min(), rows.max()) == pytest.approx((60 - 12, 60 + 11), abs=1)
     assert (columns.min(), columns.max()) == pytest.approx((60 - 18, 60 + 17), abs=1)
+
+
+@pytest.mark.parametrize("corner", [(9, 12), (0, 0), (22, 0), (22, 32)])
+def test_an_outline_lies_just_outside_its_mask(corner):
+    """A plane of 30 x 40 mm, a pixel per mm: 1 pixel about 8 x 8, as far as the picture reaches."""
+    none = np.zeros((30, 40), np.uint8)
+    plane = Plane(none.astype(np.int16), none, none.astype(np.uint16), (1, 1), ("R", "L", "A", "P"))
+    (top, left), mask, ring = corner, none.copy(), none.copy()
+    mask[top : top + 8, left : left + 8] = 1
+    ring[max(0, top - 1) : top + 9, max(0, left - 1) : left + 9] = 1
+    picture = Picture(plane, middle=(14.5, 19.5), size_mm=(30, 40), height_px=30)
+    picture.outline(mask > 0, (255, 0, 0), width_px=1.0)
+    red = np.asarray(picture.finished())[..., 1] == 0
+    assert np.array_equal(red, (ring > 0) & (mask == 0))
+
+
+def test_a_file_keeps_grays_and_tints():
+    """All 256 grays, and 120 tints among them that differ by less than two grays do."""
+    rgb = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2).repeat(4, axis=1)
+    rgb[:120, 1] = [[100 + step // 2, 120 - step // 3, step] for step in range(120)]
+    kept = pixels(png_bytes(Image.fromarray(rgb)))
+    difference = np.abs(kept - rgb).max(axis=2)
+    assert difference[:, [0, 2, 3]].max() == 1
+    assert not difference[:120, 1].any()
+    assert kept[[0, -1], 0].tolist() == [[0] * 3, [255] * 3]
 
 
 def test_lines_end_where_they_were_measured():
