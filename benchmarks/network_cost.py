@@ -17,6 +17,12 @@ from livertumor_cli.engine.engine import Engine, EngineRequest, Precision
 from livertumor_cli.engine.open_engine import open_engine
 from livertumor_cli.recipes.store import find_recipe
 
+PRODUCT_SIZE = 2048
+"""Rows and columns of the matrices."""
+
+PRODUCT_S = 2.0
+"""So long it is repeated; the shortest time counts."""
+
 
 def network_gflop(path: Path) -> float:
     """Multiply-adds of all convolutions and matrix products, counted twice as usual, in 10^9."""
@@ -70,10 +76,6 @@ def window_seconds(engine: Engine, patch: Sequence[int]) -> float:
         engine.run(batch)
         times.append(time.perf_counter() - started)
     return min(times)
-
-
-PRODUCT_SIZE = 2048
-PRODUCT_S = 2.0
 
 
 def machine_gflops(precision: Precision, *, threads: int | None = None) -> float:
