@@ -41,6 +41,9 @@ from livertumor_cli.volume import Source, Volume
 
 RAS_TO_LPS: DoubleArray = np.diag([-1.0, -1.0, 1.0, 1.0])
 
+VOXELS_FROM = 352
+"""Where the voxels begin in what is written here: after the header and four empty bytes."""
+
 _HEADER_BYTES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAX_OFFSET_BYTES = 2**26
 
@@ -265,12 +268,12 @@ def _new_header(dtype: np.dtype[Any], geometry: Geometry) -> Header:
     header.set_xyzt_units("mm")
     header.set_slope_inter(1.0, 0.0)
     header["magic"] = b"n+1"
-    header["vox_offset"] = 352
+    header["vox_offset"] = VOXELS_FROM
     return header
 
 
 def _write_stream(stream: BinaryIO, header: Header, array: StoredArray) -> None:
     stream.write(header.binaryblock)
-    stream.write(bytes(4))  # no header extensions follow
+    stream.write(bytes(VOXELS_FROM - len(header.binaryblock)))  # no header extensions follow
     for part in slabs(array):
         stream.write(np.ascontiguousarray(array[part]).data)
