@@ -15,7 +15,7 @@ from livertumor_cli.io.formats import write_label_map
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.output_folder import ResultFiles
 from livertumor_cli.measure.agreement import overlap
-from livertumor_cli.measure.components import number_lesions
+from livertumor_cli.measure.components import number_tumors
 from livertumor_cli.phantom import Phantom, PhantomSpec, Tumor, make_phantom
 from livertumor_cli.phantom.shapes import Canvas
 from livertumor_cli.volume import LabelMap
@@ -90,7 +90,7 @@ def _false_lesions(
     report: dict[str, Any], found: LabelArray, truth: LabelArray
 ) -> list[dict[str, Any]]:
     """The lesions of the report that share no voxel with a true tumor."""
-    numbers = number_lesions(found == Label.TUMOR)
+    numbers = number_tumors(found)
     hits = set(np.unique(numbers[truth == Label.TUMOR]).tolist())
     return [
         {

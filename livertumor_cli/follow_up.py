@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from livertumor_cli.anatomy import Label
 from livertumor_cli.errors import EmptyMaskError, InputError, Reason
 from livertumor_cli.io.atomic import write_files
 from livertumor_cli.io.label_maps import read_label_map
 from livertumor_cli.io.output_folder import OutputFolder, ResultFiles
 from livertumor_cli.io.place import require_folder
-from livertumor_cli.measure.components import number_lesions
+from livertumor_cli.measure.components import number_tumors
 from livertumor_cli.measure.follow_up import align_livers, match_lesions
 from livertumor_cli.report.follow_up_report import (
     build_comparison,
@@ -48,7 +47,7 @@ def compare_results(baseline: Path, follow_up: Path) -> dict[str, Any]:
     geometries = (maps[0].geometry, maps[1].geometry)
     alignment = align_livers(labels[0] > 0, labels[1] > 0, geometries=geometries)
     # Numbers follow from the mask alone, so they are those of the reports.
-    lesions = [number_lesions(part == Label.TUMOR) for part in labels]
+    lesions = [number_tumors(part) for part in labels]
     for folder, numbers, report in zip((baseline, follow_up), lesions, reports, strict=True):
         if int(numbers.max()) != len(report["lesions"]):
             raise _no_result(folder, "its mask and its report.json do not belong together")

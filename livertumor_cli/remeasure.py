@@ -14,7 +14,7 @@ from livertumor_cli.file_digest import sha256_of
 from livertumor_cli.io.mask_in import read_mask
 from livertumor_cli.io.place import require_there
 from livertumor_cli.measure.case import Extras, measure_case
-from livertumor_cli.measure.components import number_lesions
+from livertumor_cli.measure.components import number_tumors
 from livertumor_cli.measure.quality import quality_flags
 from livertumor_cli.process_memory import peak_memory_mb
 from livertumor_cli.reading import Progress, ReadScan, read_scan
@@ -71,7 +71,7 @@ def _measured(
     read: ReadScan, labels: LabelArray, told: ToldSegments, *, identity: RecipeIdentity
 ) -> CaseResult:
     volume, geometry = read.volume, read.volume.geometry
-    lesions = number_lesions(labels == Label.TUMOR)
+    lesions = number_tumors(labels)
     # A file does not say whether its author looked for vessels: one without any tells of none.
     tells_vessels = bool((labels == Label.VESSEL).any())
     extras = Extras(segments=told.labels, tells_vessels=tells_vessels)

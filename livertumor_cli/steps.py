@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from livertumor_cli.anatomy import Label
 from livertumor_cli.arrays import InstanceArray
 from livertumor_cli.case_files import CaseResult, MaskReceiver, named_maps
 from livertumor_cli.geometry import Geometry
 from livertumor_cli.inference.cascade import Seen, run_cascade
 from livertumor_cli.inference.segmentation import Segmentation, on_scan
 from livertumor_cli.measure.case import Extras, measure_case
-from livertumor_cli.measure.components import number_lesions
+from livertumor_cli.measure.components import number_tumors
 from livertumor_cli.measure.quality import quality_flags
 from livertumor_cli.measure.scale_spread import scale_volumes_ml
 from livertumor_cli.process_memory import peak_memory_mb
@@ -85,7 +84,7 @@ def measure_scan(segmented: SegmentedScan, *, on_masks: MaskReceiver | None = No
     segmentation = on_scan(segmented.seen, volume.geometry)
     labels = segmentation.labels
     watch.lap("back_to_scan")
-    lesions = number_lesions(labels == Label.TUMOR)
+    lesions = number_tumors(labels)
     mask, numbered = (LabelMap(array, volume.geometry) for array in (labels, lesions))
     segments = None
     if segmentation.segments is not None:

@@ -15,7 +15,6 @@ from scipy.spatial.transform import Rotation
 
 from livertumor_cli.errors import OutputError
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.io import stored_image
 from livertumor_cli.io.formats import write_label_map, write_volume
 from livertumor_cli.io.readback import verify_volume, verify_written
 from livertumor_cli.volume import LabelMap, Volume
@@ -65,20 +64,39 @@ def test_a_file_that_differs_is_removed(tmp_path: Path, ct: Volume, change, word
     assert not path.exists()
 
 
-@pytest.mark.parametrize("part_slices", [1, 2, 100])
-@pytest.mark.parametrize("slice_index", [0, 3, -1])
-def test_a_difference_in_any_part_is_found(
-    tmp_path, ct: Volume, monkeypatch, part_slices, slice_index
-):
-    monkeypatch.setattr(stored_image, "SLAB_BYTES", part_slices * ct.hu[0].nbytes)
+@pytest.mark.parametrize("place", [(0, 0, 0), (3, 2, 2), (-1, -1, -1)])
+def test_a_voxel_that_differs_is_found(tmp_path: Path, ct: Volume, place):
     path = tmp_path / "ct.nii.gz"
     write_volume(path, ct)
     verify_volume(path, ct)
     changed = ct.hu.copy()
-    changed[slice_index, -1, -1] += 1
+    changed[place] += 1
     with pytest.raises(OutputError, match="voxels differ"):
         verify_volume(path, replace(ct, hu=changed))
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])
+def test_a_label_where_none_should_be_is_found(tmp_path: Path, ct: Volume, name: str):
+    """Far from the labeled part, which is all that ITK reads."""
+    labels = np.zeros(ct.hu.shape, np.uint8)
+    labels[1:3, 2:4, 2:4] = 1
+    astray = labels.copy()
+    astray[-1, -1, -1] = 1
+    write_label_map(tmp_path / name, LabelMap(astray, ct.geometry))
+    with pytest.raises(OutputError, match="voxels differ"):
+        verify_written(tmp_path / name, LabelMap(labels, ct.geometry))
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])
+def test_bytes_that_follow_are_found(tmp_path: Path, ct: Volume, name: str):
+    path = tmp_path / name
+    write_label_map(path, a_label_map(ct))
+    more = bytes(100)
+    with path.open("ab") as file:
+        file.write(gzip.compress(more) if path.suffix == ".gz" else more)
+    with pytest.raises(OutputError, match="something follows"):
+        verify_written(path, a_label_map(ct))
 
 
 @pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from isal import igzip
@@ -63,21 +61,6 @@ def read_to_the_end(stream: BinaryIO) -> None:
     """
     while stream.read(_REST_BYTES):
         pass
-
-
-def unpacked_bytes(path: Path) -> int:
-    """Length of what a file holds; one that ends in .gz is unpacked to its end.
-
-    Args:
-        path: The file.
-
-    Raises:
-        PixelError: If it is cut off or damaged.
-    """
-    if path.suffix != ".gz":
-        return path.stat().st_size
-    with path.open("rb") as raw, inflating(raw, name=path.name) as stream:
-        return sum(map(len, iter(partial(stream.read, _REST_BYTES), b"")))
 
 
 @contextmanager

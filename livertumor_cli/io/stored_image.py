@@ -14,9 +14,6 @@ from livertumor_cli.geometry import Box
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-SLAB_BYTES = 64 * 2**20
-"""Of a compressed file each part is unpacked from the start: more parts cost time."""
-
 
 class StoredImage:
     """A file of one three-dimensional image; only its header is read at first.
@@ -57,18 +54,15 @@ class StoredImage:
         self._reader.SetExtractSize([side.stop - side.start for side in reversed(box)])
         return self._reader.Execute()
 
-    def holds(self, array: NDArray[Any]) -> bool:
-        """Whether every voxel is that of an array of the same shape.
+    def holds(self, array: NDArray[Any], box: Box) -> bool:
+        """Whether the voxels in a box are those of an array.
 
         Args:
-            array: Shape (z, y, x).
+            array: Shape of the box.
+            box: Where.
         """
         import SimpleITK as sitk
 
-        step = max(1, SLAB_BYTES // max(1, array[0].nbytes))
-        for start in range(0, len(array), step):
-            z = slice(start, min(start + step, len(array)))
-            part = self.part((z, slice(0, array.shape[1]), slice(0, array.shape[2])))
-            if not np.array_equal(sitk.GetArrayViewFromImage(part), array[z]):
-                return False
-        return True
+        part = self.part(box)
+        pairs = zip(sitk.GetArrayViewFromImage(part), array, strict=True)
+        return all(np.array_equal(found, expected) for found, expected in pairs)

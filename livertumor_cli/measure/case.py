@@ -60,7 +60,7 @@ def measure_case(
     Args:
         hu: The scan, shape (z, y, x).
         labels: Values of `anatomy.Label`, same shape.
-        lesions: `number_lesions(labels == Label.TUMOR)`: every tumor voxel has the number of its
+        lesions: `number_tumors(labels)`: every tumor voxel has the number of its
             lesion, all others 0.
         geometry: The grid of all three.
         extras: What else is known.

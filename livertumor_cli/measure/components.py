@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from livertumor_cli.arrays import BoolArray, InstanceArray
+from livertumor_cli.anatomy import Label
+from livertumor_cli.arrays import BoolArray, InstanceArray, LabelArray
 from livertumor_cli.errors import InputError, Reason
 from livertumor_cli.geometry import bounding_box
 
@@ -58,6 +59,28 @@ def number_lesions(
     inside = components > 0
     found = components[inside]
     lesions[box][inside] = _numbers_by_size(found, count)[found]
+    return lesions
+
+
+def number_tumors(labels: LabelArray) -> InstanceArray:
+    """`number_lesions` of the tumor in a label map, without a mask of the whole scan.
+
+    Args:
+        labels: Values of `anatomy.Label`, shape (z, y, x).
+
+    Returns:
+        Shape (z, y, x), as `number_lesions` gives it.
+
+    Raises:
+        InputError: If there are more components than a 16-bit number can name.
+    """
+    box = bounding_box(labels)
+    if box is None:
+        return np.zeros(labels.shape, dtype=np.uint8)
+    inside = number_lesions(labels[box] == Label.TUMOR)
+    lesions = np.zeros(labels.shape, dtype=inside.dtype)
+    # Memory of zeros is taken only where something else is written.
+    np.copyto(lesions[box], inside, where=inside > 0)
     return lesions
 
 
