@@ -46,6 +46,7 @@ VOXELS_FROM = 352
 
 _HEADER_BYTES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAX_OFFSET_BYTES = 2**26
+_PIECE_BYTES = 2**22
 
 Header: TypeAlias = Any  # nibabel has no complete types
 
@@ -228,7 +229,8 @@ def _read_voxels(
     stored = np.empty(shape, dtype=dtype)
     rest = stored.reshape(-1).view(np.uint8).data
     while rest:
-        count = stream.readinto(rest)  # type: ignore[attr-defined]
+        # In pieces: gzip makes what is asked for once more before it hands it over.
+        count = stream.readinto(rest[:_PIECE_BYTES])  # type: ignore[attr-defined]
         if not count:
             raise _truncated(path)
         rest = rest[count:]
