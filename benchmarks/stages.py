@@ -6,7 +6,8 @@
 
 Each run is a process of its own and differs from the first in one thing: slices, size of the
 patient, or scales. Memory is what the process held at most during a step (resident, sampled every
-5 ms), so it includes what earlier steps left. At the end: GFLOP/s of each network against the
+5 ms), so it includes what earlier steps left; that of the whole process is the system's own record,
+which misses nothing. At the end: GFLOP/s of each network against the
 machine's own matrix product in the same engine and precision, and the start-up time of the command.
 """
 
@@ -143,6 +144,7 @@ def run(trial: Trial, scan: Path, *, options: argparse.Namespace) -> dict:
         "liver_ml": report["liver"]["volume_ml"],
         "seconds": {"start": wall_s - sum(seconds.values()), **seconds},
         "peak_mb": {step: value / 1e6 for step, value in measured.items()},
+        "whole_peak_mb": report["peak_memory_mb"],
         "precision": report["precision"],
     }
 
@@ -198,7 +200,7 @@ def print_result(result: dict) -> None:
         print(f"  {step:<18}{seconds:8.2f} s {100 * seconds / result['wall_s']:5.0f} %{held}")
     print(
         f"  {'whole process':<18}{result['wall_s']:8.2f} s, "
-        f"{outside:.0%} of it outside the network stages"
+        f"{outside:.0%} of it outside the network stages, {result['whole_peak_mb']:.0f} MB"
     )
 
 
