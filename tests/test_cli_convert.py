@@ -17,12 +17,14 @@ from livertumor_cli.io.formats import read_volume
 from livertumor_cli.volume import Volume
 
 
-@pytest.mark.parametrize("name", ["out.nii.gz", "deep/folder/out.nii"])
+@pytest.mark.parametrize("name", ["out.nii.gz", "deep/folder/out.nii", "OUT.NII.GZ"])
 def test_a_series_becomes_a_file_of_the_same_place(tmp_path: Path, ct: Volume, capsys, name: str):
     write_series(tmp_path / "ct", ct)
     assert run(["convert", str(tmp_path / "ct"), str(tmp_path / name)]) == 0
     assert capsys.readouterr().out == f"{tmp_path / name}\n"
     assert_same_patient(read_volume(tmp_path / name), ct, tolerance_mm=0.01)
+    is_compressed = (tmp_path / name).read_bytes().startswith(b"\x1f\x8b")
+    assert is_compressed == name.lower().endswith(".gz")
 
 
 def test_series_and_resampling_are_options(tmp_path: Path, ct: Volume, capsys):

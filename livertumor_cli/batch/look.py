@@ -13,6 +13,7 @@ from livertumor_cli.io.archive import Archive, opened
 from livertumor_cli.io.dicom_header import read_planes
 from livertumor_cli.io.dicom_scan import is_archive
 from livertumor_cli.io.formats import is_volume_file
+from livertumor_cli.io.gzip_stream import is_gzip_name
 
 _IMAGE_OF_PAIR = ".img"
 """Voxels of a .hdr beside it."""
@@ -126,7 +127,7 @@ def _look_at_content(path: Path) -> Look:
 
 
 def _belongs_to_header(path: Path) -> bool:
-    image = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    image = path.with_suffix("") if is_gzip_name(path) else path
     return image.suffix.lower() == _IMAGE_OF_PAIR and image.with_suffix(".hdr").is_file()
 
 

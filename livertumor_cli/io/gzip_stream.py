@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from isal import igzip
@@ -24,6 +25,11 @@ _REST_BYTES = 2**20
 
 # The stub of IsalError says an instance. OverflowError: a header's name of more than 512 KiB.
 _DAMAGED = (gzip.BadGzipFile, cast("type[Exception]", IsalError), OverflowError)
+
+
+def is_gzip_name(path: Path) -> bool:
+    """Whether a file is named as compressed, in whatever letters."""
+    return path.suffix.lower() == ".gz"
 
 
 @contextmanager

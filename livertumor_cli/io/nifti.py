@@ -34,6 +34,7 @@ from livertumor_cli.io.gzip_stream import (
     MAX_DEFLATE_RATIO,
     deflating,
     inflating,
+    is_gzip_name,
     read_to_the_end,
 )
 from livertumor_cli.io.hounsfield import StoredArray, rescaled, slabs
@@ -253,7 +254,7 @@ def write_nifti(
     """
     header = _new_header(array.dtype, geometry)
     with written_atomically(path) as raw:
-        if path.suffix != ".gz":
+        if not is_gzip_name(path):
             _write_stream(raw, header, array)
             return
         with deflating(raw) as stream:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from livertumor_cli.arrays import BoolArray, DoubleArray
 from livertumor_cli.errors import OutputError, PixelError
 from livertumor_cli.geometry import Box, Geometry, bounding_box
-from livertumor_cli.io.gzip_stream import inflating
+from livertumor_cli.io.gzip_stream import inflating, is_gzip_name
 from livertumor_cli.io.hounsfield import slabs
 from livertumor_cli.io.nifti import VOXELS_FROM
 from livertumor_cli.io.stored_image import StoredImage
@@ -94,7 +94,7 @@ def _difference(path: Path, array: NDArray[Any], geometry: Geometry, *, box: Box
 @contextmanager
 def _unpacked(path: Path) -> Iterator[BinaryIO]:
     with path.open("rb") as raw:
-        if path.suffix != ".gz":
+        if not is_gzip_name(path):
             yield raw
             return
         with inflating(raw, name=path.name) as stream:
