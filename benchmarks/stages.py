@@ -6,9 +6,9 @@
 
 Each run is a process of its own and differs from the first in one thing: slices, size of the
 patient, or scales. Memory is what the process held at most during a step (resident, sampled every
-5 ms), so it includes what earlier steps left; that of the whole process is the system's own record,
-which misses nothing. At the end: GFLOP/s of each network against the
-machine's own matrix product in the same engine and precision, and the start-up time of the command.
+5 ms), so it includes what earlier steps left; that of the whole process is the report's, from the
+system's own record. At the end: GFLOP/s of each network against the machine's own matrix product in
+the same engine and precision, and the start-up time of the command.
 """
 
 from __future__ import annotations

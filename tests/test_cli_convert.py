@@ -17,7 +17,7 @@ from livertumor_cli.io.formats import read_volume
 from livertumor_cli.volume import Volume
 
 
-@pytest.mark.parametrize("name", ["out.nii.gz", "deep/folder/out.nii", "OUT.NII.GZ"])
+@pytest.mark.parametrize("name", ["out.nii.gz", "deep/folder/out.nii", "OUT.NII.GZ", "Out.Nii.Gz"])
 def test_a_series_becomes_a_file_of_the_same_place(tmp_path: Path, ct: Volume, capsys, name: str):
     write_series(tmp_path / "ct", ct)
     assert run(["convert", str(tmp_path / "ct"), str(tmp_path / name)]) == 0

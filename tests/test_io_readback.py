@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,13 @@ from scipy.spatial.transform import Rotation
 
 from livertumor_cli.errors import OutputError
 from livertumor_cli.geometry import Geometry
-from livertumor_cli.io.formats import write_label_map, write_volume
+from livertumor_cli.io import readback
+from livertumor_cli.io.formats import (
+    read_volume,
+    write_label_map,
+    write_proved_volume,
+    write_volume,
+)
 from livertumor_cli.io.readback import verify_volume, verify_written
 from livertumor_cli.volume import LabelMap, Volume
 
@@ -126,3 +133,56 @@ def test_a_damaged_file_is_removed(tmp_path: Path, ct: Volume):
     with pytest.raises(OutputError, match="cannot be read"):
         verify_written(path, a_label_map(ct))
     assert not path.exists()
+
+
+def _faulty(error: Exception):
+    def read(*_: object) -> None:
+        raise error
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("bad_alloc"), "memory does not suffice"),
+        (MemoryError(), "memory does not suffice"),
+        (RuntimeError("cut off"), "cannot be read"),
+        (OSError(errno.EIO, "Input/output error"), "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("place", ["StoredImage", "_bytes_differ", "_misplaced"])
+def test_whatever_reading_back_meets_is_told(
+    tmp_path, ct: Volume, monkeypatch, place, error, words
+):
+    path = tmp_path / "mask.nii.gz"
+    write_label_map(path, a_label_map(ct))
+    monkeypatch.setattr(readback, place, _faulty(error))
+    with pytest.raises(OutputError, match=words):
+        verify_written(path, a_label_map(ct))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii"])
+def test_any_byte_of_the_header_counts(tmp_path: Path, ct: Volume, name: str):
+    """ITK takes one of two affines, and knows no scaling as small as some of these."""
+    path = tmp_path / name
+    label_map = a_label_map(ct)
+    write_label_map(path, label_map)
+    whole = path.read_bytes()
+    content = gzip.decompress(whole) if path.suffix == ".gz" else whole
+    for place in (60, 110, 116, 282, 299, 348):
+        changed = bytearray(content)
+        changed[place] ^= 0x41
+        path.write_bytes(gzip.compress(changed) if path.suffix == ".gz" else changed)
+        with pytest.raises(OutputError, match=r"differ|cannot be read"):
+            verify_written(path, label_map)
+        assert not path.exists()
+
+
+def test_a_neighbor_of_the_same_name_is_not_read_instead(tmp_path: Path, ct: Volume):
+    """ITK takes the voxels of `ct.nii` for those of `ct.nii.gz`."""
+    write_volume(tmp_path / "ct.nii", replace(ct, hu=ct.hu[::-1].copy()))
+    write_proved_volume(tmp_path / "ct.nii.gz", ct)
+    assert np.array_equal(read_volume(tmp_path / "ct.nii.gz").hu, ct.hu)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ct.nii", "ct.nii.gz"]

@@ -25,8 +25,7 @@ def convert(path: Path, out: Path, series: str, resample_irregular: bool, overwr
     Example: livertumor convert study/ scan.nii.gz --series 4
     """
     from livertumor_cli.io.atomic import has_utf8_name, make_folder
-    from livertumor_cli.io.formats import read_volume, write_volume
-    from livertumor_cli.io.readback import verify_volume
+    from livertumor_cli.io.formats import read_volume, write_proved_volume
 
     if not out.name.lower().endswith((".nii", ".nii.gz")):
         raise ConfigError(f"{out.name} must end in .nii or .nii.gz.")
@@ -47,6 +46,5 @@ def convert(path: Path, out: Path, series: str, resample_irregular: bool, overwr
     for note in volume.source.notes:
         warn(note)
     make_folder(out.absolute().parent)
-    write_volume(out, volume)
-    verify_volume(out, volume)
+    write_proved_volume(out, volume)
     click.echo(str(out))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from livertumor_cli.errors import ConfigError, Reason, UnsupportedFormatError
+from livertumor_cli.errors import ConfigError, OutputError, Reason, UnsupportedFormatError
 from livertumor_cli.io.archive import is_zip
-from livertumor_cli.io.atomic import write_bytes, write_text
+from livertumor_cli.io.atomic import output_error, write_bytes, write_text
 from livertumor_cli.io.place import refusals_as_input_errors
-from livertumor_cli.io.readback import verify_written
+from livertumor_cli.io.readback import verify_volume, verify_written
 from livertumor_cli.volume import LabelMap, Source, Volume
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "verify_written",
     "write_bytes",
     "write_label_map",
+    "write_proved_volume",
     "write_text",
     "write_volume",
 ]
@@ -171,3 +173,32 @@ def write_volume(path: Path, volume: Volume) -> None:
     from livertumor_cli.io.nifti import write_nifti
 
     write_nifti(path, volume.hu, volume.geometry)
+
+
+def write_proved_volume(path: Path, volume: Volume) -> None:
+    """Write a CT, read it back, and only then give the file its name.
+
+    It is read back in a folder of its own: of `scan.nii.gz` beside a `scan.nii` ITK reads the
+    header, and the voxels of the other.
+
+    Args:
+        path: Ends in .nii or .nii.gz, in letters of any case.
+        volume: int16 or float32 HU.
+
+    Raises:
+        OutputError: If the file cannot be written or does not read back as written.
+    """
+    suffix = ".nii.gz" if path.suffix.lower() == ".gz" else ".nii"
+    try:
+        with TemporaryDirectory(prefix=".livertumor-", dir=path.parent) as folder:
+            trial = Path(folder, f"scan{suffix}")
+            try:
+                write_volume(trial, volume)
+                verify_volume(trial, volume)
+            except OutputError as error:
+                # The user knows the target; the temporary folder is gone by then.
+                error.message = error.message.replace(str(trial), str(path))
+                raise
+            trial.replace(path)
+    except OSError as error:
+        raise output_error(error, path=path) from error

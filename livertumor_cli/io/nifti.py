@@ -42,12 +42,12 @@ from livertumor_cli.volume import Source, Volume
 
 RAS_TO_LPS: DoubleArray = np.diag([-1.0, -1.0, 1.0, 1.0])
 
-VOXELS_FROM = 352
-"""Where the voxels begin in what is written here: after the header and four empty bytes."""
-
 _HEADER_BYTES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAX_OFFSET_BYTES = 2**26
 _PIECE_BYTES = 2**22
+
+_VOXELS_FROM = 352
+"""Where the voxels begin in what is written here: after the header and four empty bytes."""
 
 Header: TypeAlias = Any  # nibabel has no complete types
 
@@ -252,16 +252,21 @@ def write_nifti(
     Raises:
         OutputError: If the file cannot be written.
     """
-    header = _new_header(array.dtype, geometry)
     with written_atomically(path) as raw:
         if not is_gzip_name(path):
-            _write_stream(raw, header, array)
+            _write_stream(raw, array, geometry)
             return
         with deflating(raw) as stream:
-            _write_stream(stream, header, array)
+            _write_stream(stream, array, geometry)
 
 
-def _new_header(dtype: np.dtype[Any], geometry: Geometry) -> Header:
+def leading_bytes(dtype: np.dtype[Any], geometry: Geometry) -> bytes:
+    """What stands before the voxels in a file that `write_nifti` writes.
+
+    Args:
+        dtype: Of the voxels.
+        geometry: Their grid.
+    """
     header = nib.Nifti1Header()
     header.set_data_dtype(dtype)
     header.set_data_shape(geometry.shape[::-1])
@@ -271,12 +276,12 @@ def _new_header(dtype: np.dtype[Any], geometry: Geometry) -> Header:
     header.set_xyzt_units("mm")
     header.set_slope_inter(1.0, 0.0)
     header["magic"] = b"n+1"
-    header["vox_offset"] = VOXELS_FROM
-    return header
+    header["vox_offset"] = _VOXELS_FROM
+    block: bytes = header.binaryblock
+    return block.ljust(_VOXELS_FROM, b"\0")  # no header extensions follow
 
 
-def _write_stream(stream: BinaryIO, header: Header, array: StoredArray) -> None:
-    stream.write(header.binaryblock)
-    stream.write(bytes(VOXELS_FROM - len(header.binaryblock)))  # no header extensions follow
+def _write_stream(stream: BinaryIO, array: StoredArray, geometry: Geometry) -> None:
+    stream.write(leading_bytes(array.dtype, geometry))
     for part in slabs(array):
         stream.write(np.ascontiguousarray(array[part]).data)

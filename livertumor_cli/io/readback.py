@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,8 +15,9 @@ from livertumor_cli.errors import OutputError, PixelError
 from livertumor_cli.geometry import Box, Geometry, bounding_box
 from livertumor_cli.io.gzip_stream import inflating, is_gzip_name
 from livertumor_cli.io.hounsfield import slabs
-from livertumor_cli.io.nifti import VOXELS_FROM
+from livertumor_cli.io.nifti import leading_bytes
 from livertumor_cli.io.stored_image import StoredImage
+from livertumor_cli.process_memory import is_out_of_memory
 from livertumor_cli.volume import LabelMap, Volume
 
 PLACE_TOLERANCE_MM = 0.05
@@ -24,6 +25,9 @@ PLACE_TOLERANCE_MM = 0.05
 
 MOST_LABEL = 2**16 - 1
 """Label maps hold 8 or 16 bits."""
+
+_UNREADABLE = "it cannot be read"
+_TOO_LITTLE_MEMORY = "memory does not suffice to read it"
 
 
 def verify_written(path: Path, label_map: LabelMap) -> None:
@@ -42,7 +46,12 @@ def verify_written(path: Path, label_map: LabelMap) -> None:
     """
     labels, geometry = label_map.labels, label_map.geometry
     box = bounding_box(labels)
-    _refuse(path, _difference(path, labels, geometry, box=box) or _misplaced(path, label_map, box))
+
+    def fault() -> str:
+        differs = _difference(path, labels, geometry, box=box)
+        return differs or ("" if box is None else _misplaced(path, label_map, box))
+
+    _require_none(fault, path)
 
 
 def verify_volume(path: Path, volume: Volume) -> None:
@@ -56,14 +65,32 @@ def verify_volume(path: Path, volume: Volume) -> None:
         OutputError: If anything differs; the file is removed then.
     """
     z, y, x = (slice(0, size) for size in volume.hu.shape)
-    _refuse(path, _difference(path, volume.hu, volume.geometry, box=(z, y, x)))
+    _require_none(lambda: _difference(path, volume.hu, volume.geometry, box=(z, y, x)), path)
 
 
-def _refuse(path: Path, fault: str) -> None:
-    if fault:
-        path.unlink(missing_ok=True)
+def _require_none(fault: Callable[[], str], path: Path) -> None:
+    """Remove a file of which something is to be said, and raise what that is.
+
+    Args:
+        fault: Looks at the file; empty if nothing is.
+        path: The file.
+
+    Raises:
+        OutputError: With the fault.
+    """
+    try:
+        found = fault()
+    except MemoryError:
+        found = _TOO_LITTLE_MEMORY
+    except RuntimeError as error:  # of ITK
+        found = _TOO_LITTLE_MEMORY if is_out_of_memory(error) else _UNREADABLE
+    except (OSError, PixelError):
+        found = _UNREADABLE
+    if found:
+        with suppress(OSError):  # there is more to say than that it is still there
+            path.unlink(missing_ok=True)
         raise OutputError(
-            f"{path} did not read back as written ({fault}) and was removed.",
+            f"{path} did not read back as written ({found}) and was removed.",
             hint="Check the disk and write to another folder.",
         )
 
@@ -77,18 +104,15 @@ def _difference(path: Path, array: NDArray[Any], geometry: Geometry, *, box: Box
         geometry: And where.
         box: What ITK reads.
     """
-    try:
-        stored = StoredImage(path)
-        if stored.shape != array.shape:
-            return "the size differs"
-        if _off(stored.corners_lps(), geometry.corners_lps()):
-            return "the grid differs"
-        if box is not None and not stored.holds(array[box], box):
-            return "voxels differ"
-        with _unpacked(path) as stream:
-            return _bytes_differ(stream, array)
-    except (RuntimeError, PixelError):
-        return "it cannot be read"
+    stored = StoredImage(path)
+    if stored.shape != array.shape:
+        return "the size differs"
+    if _off(stored.corners_lps(), geometry.corners_lps()):
+        return "the grid differs"
+    if box is not None and not stored.holds(array[box], box):
+        return "voxels differ"
+    with _unpacked(path) as stream:
+        return _bytes_differ(stream, array, geometry)
 
 
 @contextmanager
@@ -101,9 +125,11 @@ def _unpacked(path: Path) -> Iterator[BinaryIO]:
             yield stream
 
 
-def _bytes_differ(stream: BinaryIO, array: NDArray[Any]) -> str:
+def _bytes_differ(stream: BinaryIO, array: NDArray[Any], geometry: Geometry) -> str:
     """The same of all bytes, to the end: for ITK what is missing there is 0."""
-    stream.read(VOXELS_FROM)
+    leading = leading_bytes(array.dtype, geometry)
+    if stream.read(len(leading)) != leading:
+        return "the header differs"
     for part in slabs(array):
         expected = array[part].tobytes()
         found = stream.read(len(expected))
@@ -116,12 +142,10 @@ def _off(one: DoubleArray, other: DoubleArray) -> bool:
     return bool(np.abs(one - other).max() > PLACE_TOLERANCE_MM)
 
 
-def _misplaced(path: Path, label_map: LabelMap, box: Box | None) -> str:
+def _misplaced(path: Path, label_map: LabelMap, box: Box) -> str:
     """What differs of the labeled part's centroid, box and volume; empty if nothing does."""
     import SimpleITK as sitk
 
-    if box is None:
-        return ""
     mask, geometry = label_map.labels[box] > 0, label_map.geometry.cropped(box)
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.ComputePerimeterOff()  # not asked for, and takes five times as long as all else
