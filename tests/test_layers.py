@@ -222,3 +222,10 @@ def test_itk_is_not_imported_before_results_are_written() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_nibabel_is_not_imported_before_a_nifti_file_is_met() -> None:
+    """It takes a quarter of a second, which DICOM need not wait for."""
+    code = "import sys, livertumor_cli.case_files; sys.exit('nibabel' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from livertumor_cli.anatomy import Label
 from livertumor_cli.errors import InputError, Reason
 from livertumor_cli.geometry import bounding_box
-from livertumor_cli.measure.components import largest_component, number_lesions
+from livertumor_cli.measure.components import (
+    largest_component,
+    number_lesions,
+    number_tumors,
+)
 
 
 def mask_of(shape, *boxes):
@@ -96,3 +103,15 @@ def test_bounding_box():
     mask = mask_of((5, 6, 7), np.s_[1, 2, 3], np.s_[3, 4, 3])
     assert bounding_box(mask) == (slice(1, 4), slice(2, 5), slice(3, 4))
     assert bounding_box(np.zeros((2, 2, 2), bool)) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 2**31), shares=st.sampled_from([(1, 0, 0), (0.9, 0.05, 0.05), (0, 0, 1)])
+)
+def test_tumors_of_a_label_map_are_the_lesions_of_its_mask(seed: int, shares):
+    """Without labels, with a few, and with nothing but tumor."""
+    labels = np.random.default_rng(seed).choice(3, size=(5, 6, 7), p=shares).astype(np.uint8)
+    found, expected = number_tumors(labels), number_lesions(labels == Label.TUMOR)
+    assert np.array_equal(found, expected)
+    assert found.dtype == expected.dtype

@@ -11,6 +11,7 @@ import numpy as np
 from livertumor_cli.errors import ConfigError, OutputError, Reason, UnsupportedFormatError
 from livertumor_cli.io.archive import is_zip
 from livertumor_cli.io.atomic import output_error, write_bytes, write_text
+from livertumor_cli.io.gzip_stream import is_gzip_name
 from livertumor_cli.io.place import refusals_as_input_errors
 from livertumor_cli.io.readback import verify_volume, verify_written
 from livertumor_cli.volume import LabelMap, Source, Volume
@@ -188,7 +189,7 @@ def write_proved_volume(path: Path, volume: Volume) -> None:
     Raises:
         OutputError: If the file cannot be written or does not read back as written.
     """
-    suffix = ".nii.gz" if path.suffix.lower() == ".gz" else ".nii"
+    suffix = ".nii.gz" if is_gzip_name(path) else ".nii"
     try:
         with TemporaryDirectory(prefix=".livertumor-", dir=path.parent) as folder:
             trial = Path(folder, f"scan{suffix}")

@@ -15,7 +15,6 @@ from livertumor_cli.errors import OutputError, PixelError
 from livertumor_cli.geometry import Box, Geometry, bounding_box
 from livertumor_cli.io.gzip_stream import inflating, is_gzip_name
 from livertumor_cli.io.hounsfield import slabs
-from livertumor_cli.io.nifti import leading_bytes
 from livertumor_cli.io.stored_image import StoredImage
 from livertumor_cli.process_memory import is_out_of_memory
 from livertumor_cli.volume import LabelMap, Volume
@@ -127,6 +126,9 @@ def _unpacked(path: Path) -> Iterator[BinaryIO]:
 
 def _bytes_differ(stream: BinaryIO, array: NDArray[Any], geometry: Geometry) -> str:
     """The same of all bytes, to the end: for ITK what is missing there is 0."""
+    # Here: nibabel takes its time, and DICOM is read without it.
+    from livertumor_cli.io.nifti import leading_bytes
+
     leading = leading_bytes(array.dtype, geometry)
     if stream.read(len(leading)) != leading:
         return "the header differs"
